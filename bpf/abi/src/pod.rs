@@ -1,0 +1,28 @@
+//! The value of `pods`: where a local pod is and how to reach it.
+
+/// A local pod, found by any of its addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Interface index of the host end of the pod's veth, in the node's namespace.
+    pub ifindex: u32,
+    /// [`PodFlags`] of this pod.
+    pub flags: u32,
+    /// The agent's number for the endpoint; unique on the node while the endpoint lives.
+    pub endpoint_id: u32,
+    /// MAC of the pod's interface: with `host_mac` behind it, an Ethernet header towards the pod.
+    pub pod_mac: [u8; 6],
+    /// MAC of the host end of the veth.
+    pub host_mac: [u8; 6],
+}
+
+const _: () = assert!(size_of::<Pod>() == 24 && align_of::<Pod>() == 4);
+
+/// Bits of [`Pod::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodFlags;
+
+impl PodFlags {
+    /// Another plugin made this interface: its link layer (bridge, ARP, multicast) is that plugin's.
+    pub const ADOPTED: u32 = 1 << 0;
+}

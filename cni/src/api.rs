@@ -1,0 +1,359 @@
+//! Requests and replies of the agent's socket: HTTP/1.1 with JSON bodies.
+//!
+//! | request | body | reply |
+//! |---|---|---|
+//! | `POST /v1/attachments` | [`LeaseRequest`] | 201 [`Lease`] |
+//! | `PUT /v1/attachments/{container}/{ifname}` | [`EndpointSpec`] | 200 [`EndpointInfo`] |
+//! | `GET /v1/attachments/{container}/{ifname}` | | 200 [`EndpointInfo`] |
+//! | `POST /v1/attachments/{container}/{ifname}/check` | [`CheckRequest`] | 204 |
+//! | `DELETE /v1/attachments/{container}/{ifname}` | | 204, also when it is gone already |
+//! | `POST /v1/gc` | [`GcRequest`] | 200 [`GcReply`] |
+//! | `GET /v1/status` | | 200 [`Status`] |
+//! | `GET /v1/endpoints` | | 200 list of [`EndpointInfo`] |
+//! | `GET /v1/maps` | | 200 list of [`MapInfo`] |
+//! | `GET /v1/maps/{name}` | | 200 list of JSON objects, one an entry |
+//! | `GET /v1/drops` | | 200 [`Drops`] |
+//! | `GET /v1/drops?follow=true` | | 200 [`Drop`]s as they happen, one JSON object a line |
+//!
+//! Every failure is a status of 400 or more with an [`ApiError`].
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::mac::Mac;
+
+/// Where the agent listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";
+
+/// One attachment: a container's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AttachmentKey {
+    /// `CNI_CONTAINERID`.
+    pub container_id: String,
+    /// `CNI_IFNAME`.
+    pub ifname: String,
+}
+
+/// Asks for an attachment's record and, with built-in IPAM, its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LeaseRequest {
+    /// Which attachment.
+    pub key: AttachmentKey,
+    /// The network's name from the configuration; garbage collection is by network.
+    pub network: String,
+    /// `CNI_NETNS`, verbatim.
+    pub netns: String,
+    /// Who makes the interface.
+    pub origin: Origin,
+    /// Who chooses the addresses.
+    pub ipam: IpamRequest,
+    /// The pod that the runtime named in `CNI_ARGS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRef>,
+}
+
+/// Who makes the interface of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// weft makes the veth pair, and removes it.
+    Created,
+    /// Another plugin of the chain made it, and removes it.
+    Adopted,
+}
+
+/// Who chooses the addresses of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum IpamRequest {
+    /// The agent, from its pools: one address of each family.
+    #[serde(rename_all = "camelCase")]
+    BuiltIn {
+        /// Exactly these addresses; a family not named here is chosen freely.
+        #[serde(default)]
+        ips: Vec<IpAddr>,
+        /// Range sets: one address out of each set, which lies inside the agent's pools.
+        #[serde(default)]
+        ranges: Vec<Vec<IpRange>>,
+    },
+    /// Someone else: the addresses come with the [`EndpointSpec`].
+    Delegated,
+}
+
+/// An inclusive range of addresses of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IpRange {
+    /// First address.
+    pub start: IpAddr,
+    /// Last address, not before `start`.
+    pub end: IpAddr,
+}
+
+/// The pod that an attachment belongs to, as the runtime named it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodRef {
+    /// `K8S_POD_NAMESPACE`.
+    pub namespace: String,
+    /// `K8S_POD_NAME`.
+    pub name: String,
+    /// `K8S_POD_UID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// What an attachment was granted; its record is on disk by now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lease {
+    /// Addresses, IPv4 first; empty when delegated.
+    pub addresses: Vec<IpAddr>,
+    /// Name for the host end of the veth; see [`crate::link::host_ifname`].
+    pub host_ifname: String,
+    /// Link group that marks the host end as this agent's.
+    pub link_group: u32,
+    /// MTU of the pod's interface in bytes, unless the configuration names one.
+    pub mtu: u32,
+}
+
+/// An endpoint whose interface exists and waits for its programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EndpointSpec {
+    /// Name of the host end of the veth.
+    pub host_ifname: String,
+    /// Index of the host end in the node's namespace.
+    pub host_ifindex: u32,
+    /// MAC of the host end.
+    pub host_mac: Mac,
+    /// MAC of the pod's interface.
+    pub pod_mac: Mac,
+    /// Every address of the pod, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// MTU of the pod's interface in bytes.
+    pub mtu: u32,
+}
+
+/// How far an attachment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Addresses are held, the interface may not exist yet.
+    Leased,
+    /// Packets flow.
+    Ready,
+}
+
+/// One attachment as the agent knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointInfo {
+    /// The agent's number for it.
+    pub id: u32,
+    /// Which attachment.
+    pub key: AttachmentKey,
+    /// The network's name.
+    pub network: String,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Who made the interface.
+    pub origin: Origin,
+    /// `CNI_NETNS` of its ADD.
+    pub netns: String,
+    /// The pod, where the runtime named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRef>,
+    /// Addresses it holds; with [`Stage::Ready`] the endpoint's, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// The endpoint, once it is handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointSpec>,
+}
+
+/// Asks whether kernel, maps and record agree with what ADD returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckRequest {
+    /// Addresses of the previous result that belong to this attachment's interface.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Asks to remove every attachment of a network that is not listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GcRequest {
+    /// The network's name.
+    pub network: String,
+    /// Attachments that stay.
+    pub valid: Vec<AttachmentKey>,
+}
+
+/// What a garbage collection did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GcReply {
+    /// Attachments that were removed.
+    pub removed: Vec<AttachmentKey>,
+    /// One line for each that could not be removed whole.
+    pub errors: Vec<String>,
+}
+
+/// The agent's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Name of the node.
+    pub node: String,
+    /// Whether ADD is served: programs are loaded and every pool has an address left.
+    pub ready: bool,
+    /// Why not, one sentence each; also warnings that do not make the agent unready.
+    pub problems: Vec<String>,
+    /// How programs are attached: `tcx` or `clsact`.
+    pub attach: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Version of the maps' layout.
+    pub abi: u32,
+    /// Attachments with a record.
+    pub endpoints: usize,
+    /// The pools.
+    pub pools: Vec<PoolStatus>,
+    /// Milliseconds since the agent started.
+    pub uptime_ms: u64,
+}
+
+/// How full a pool is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// The pod range.
+    pub cidr: IpNet,
+    /// Addresses that can be leased at all; saturates at `u64::MAX`.
+    pub capacity: u64,
+    /// Addresses leased now.
+    pub used: u64,
+    /// Addresses that rest after their release.
+    pub resting: u64,
+}
+
+/// One map of the datapath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MapInfo {
+    /// Name.
+    pub name: String,
+    /// Kernel type, as bpftool writes it.
+    pub kind: String,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Room for entries; bytes for a ring buffer.
+    pub max_entries: u32,
+    /// Entries in it now, where they can be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Where it is pinned.
+    pub pinned: String,
+}
+
+/// Drop counters and the newest records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drops {
+    /// Every verdict that was counted at least once.
+    pub counters: Vec<VerdictCount>,
+    /// Newest last.
+    pub recent: Vec<Drop>,
+}
+
+/// How often a verdict fell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictCount {
+    /// Name of the reason.
+    pub reason: String,
+    /// `egress` or `ingress`, seen from the pod.
+    pub direction: String,
+    /// Whether such packets are dropped.
+    pub drop: bool,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// One dropped packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drop {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Name of the reason.
+    pub reason: String,
+    /// `egress` or `ingress`, seen from the pod.
+    pub direction: String,
+    /// Host end of the pod's veth.
+    pub ifindex: u32,
+    /// The attachment behind it, where it is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<AttachmentKey>,
+    /// Source, where the packet was parsed that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+    /// Destination, where the packet was parsed that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<IpAddr>,
+    /// Source MAC.
+    pub src_mac: Mac,
+    /// Destination MAC.
+    pub dst_mac: Mac,
+    /// Ethertype.
+    pub ethertype: u16,
+    /// IP protocol or next header.
+    pub protocol: u8,
+    /// Bytes on the wire.
+    pub len: u32,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{message}")]
+pub struct ApiError {
+    /// What kind of failure; decides the plugin's exit code.
+    pub kind: ErrorKind,
+    /// One line: what failed, on which field or object, and the remedy.
+    pub message: String,
+}
+
+/// Kinds of failure that a client treats differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// No such attachment, map or path.
+    NotFound,
+    /// The attachment exists already.
+    Exists,
+    /// A requested address is outside the pools or not available.
+    AddressUnavailable,
+    /// A pool has no address left.
+    PoolExhausted,
+    /// Kernel, maps or record differ from what they should be.
+    Mismatch,
+    /// Not now: starting, stopping, or another request holds the attachment.
+    Busy,
+    /// A file could not be read or written.
+    Io,
+    /// The kernel refused something.
+    Kernel,
+}
