@@ -45,6 +45,9 @@ pub mod program {
 /// Entries of `pods`: addresses, so a dual-stack pod takes two.
 pub const PODS_MAX: u32 = 8192;
 
+/// Entries of `counters`: one a verdict and direction, with room for verdicts to come.
+pub const COUNTERS_MAX: u32 = 128;
+
 /// Bytes of the `events` ring buffer; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
 
