@@ -1,1 +1,14 @@
-//! placeholder
+//! Network namespaces as nodes and pods, a runtime that executes the real plugin, packets and traffic.
+//!
+//! Everything here fails with a sentence when a privilege or a tool is missing; nothing is skipped.
+#![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
+
+pub mod api;
+pub mod daemon;
+pub mod exec;
+pub mod need;
+pub mod netns;
+pub mod node;
+pub mod pod;
+pub mod runtime;
+pub mod site;

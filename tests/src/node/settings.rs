@@ -1,0 +1,83 @@
+//! What a node's agent is started with.
+
+/// How programs get onto devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// TCX links.
+    Tcx,
+    /// Filters on a clsact queueing discipline.
+    Clsact,
+}
+
+impl Attach {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Tcx, Self::Clsact];
+
+    /// The word of the agent's flag.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// The agent's configuration, as flags and environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `--attach`.
+    pub attach: Attach,
+    /// `--pod-cidr`, each.
+    pub pod_cidrs: Vec<String>,
+    /// Further flags.
+    pub extra: Vec<String>,
+    /// The agent's whole environment.
+    pub env: Vec<(String, String)>,
+    /// Whether the node has a BPF filesystem.
+    pub mounts_bpffs: bool,
+}
+
+/// The pools of a node that asks for nothing else.
+pub const POOLS: [&str; 2] = ["10.244.0.0/24", "fd00:10:244::/64"];
+
+impl Settings {
+    /// Dual stack, [`POOLS`].
+    pub fn new(attach: Attach) -> Self {
+        Self {
+            attach,
+            pod_cidrs: POOLS.map(str::to_owned).to_vec(),
+            extra: Vec::new(),
+            env: Vec::new(),
+            mounts_bpffs: true,
+        }
+    }
+
+    /// With these pools.
+    #[must_use]
+    pub fn pools(mut self, cidrs: &[&str]) -> Self {
+        self.pod_cidrs = cidrs.iter().map(|&cidr| cidr.to_owned()).collect();
+        self
+    }
+
+    /// With one more flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.extra.push(flag.to_owned());
+        self
+    }
+
+    /// With one more environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The agent's flags, its directories left out.
+    pub fn flags(&self) -> Vec<String> {
+        let fixed =
+            ["--standalone".to_owned(), "--node-name=test".to_owned(), format!("--attach={}", self.attach.name())];
+        let pools = self.pod_cidrs.iter().map(|cidr| format!("--pod-cidr={cidr}"));
+        fixed.into_iter().chain(pools).chain(self.extra.iter().cloned()).collect()
+    }
+}
