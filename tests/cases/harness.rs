@@ -16,10 +16,10 @@ use weft_tests::{exec, need};
 fn a_namespace_has_nothing_but_its_own_devices() -> Result<()> {
     let site = Site::of_tests()?;
     let netns = Netns::with_loopback(&site.unique("x"))?;
-    exec::ip_batch(&netns, &["link add weft-t-dummy type dummy"])?;
+    exec::ip_batch(&netns, &["link add weft-t-veth type veth peer name weft-t-peer"])?;
     let links = exec::tool_in(&netns, "ip", &["-brief", "link"])?;
-    assert_eq!(links.lines().count(), 2, "{links}");
-    assert!(!exec::tool("ip", &["-brief", "link"])?.contains("weft-t-dummy"));
+    assert_eq!(links.lines().count(), 3, "{links}");
+    assert!(!exec::tool("ip", &["-brief", "link"])?.contains("weft-t-veth"));
     Ok(())
 }
 

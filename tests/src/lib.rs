@@ -5,10 +5,14 @@
 
 pub mod api;
 pub mod daemon;
+pub mod drops;
 pub mod exec;
+pub mod kernel;
 pub mod need;
 pub mod netns;
 pub mod node;
+pub mod packet;
 pub mod pod;
 pub mod runtime;
 pub mod site;
+pub mod traffic;

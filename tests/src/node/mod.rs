@@ -271,3 +271,53 @@ impl Family {
         address.is_ipv4() == (self == Self::V4)
     }
 }
+
+/// A test function for each way of attaching and each family: `fn(Attach, Family) -> anyhow::Result<()>`.
+#[macro_export]
+macro_rules! on_every_path {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use $crate::node::{Attach, Family};
+
+            #[test]
+            fn tcx_ipv4() -> anyhow::Result<()> {
+                super::$name(Attach::Tcx, Family::V4)
+            }
+
+            #[test]
+            fn tcx_ipv6() -> anyhow::Result<()> {
+                super::$name(Attach::Tcx, Family::V6)
+            }
+
+            #[test]
+            fn clsact_ipv4() -> anyhow::Result<()> {
+                super::$name(Attach::Clsact, Family::V4)
+            }
+
+            #[test]
+            fn clsact_ipv6() -> anyhow::Result<()> {
+                super::$name(Attach::Clsact, Family::V6)
+            }
+        }
+    )+};
+}
+
+/// A test function for each way of attaching: `fn(Attach) -> anyhow::Result<()>`.
+#[macro_export]
+macro_rules! on_both_attachments {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            use $crate::node::Attach;
+
+            #[test]
+            fn tcx() -> anyhow::Result<()> {
+                super::$name(Attach::Tcx)
+            }
+
+            #[test]
+            fn clsact() -> anyhow::Result<()> {
+                super::$name(Attach::Clsact)
+            }
+        }
+    )+};
+}
