@@ -1,0 +1,129 @@
+//! What the agent tells of itself: health, maps, verdicts.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::AttachmentKey;
+use crate::mac::Mac;
+
+/// The agent's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Name of the node.
+    pub node: String,
+    /// Whether ADD is served: programs are loaded and every pool has an address left.
+    pub ready: bool,
+    /// Why not, one sentence each; also warnings that do not make the agent unready.
+    pub problems: Vec<String>,
+    /// How programs are attached: `tcx` or `clsact`.
+    pub attach: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Version of the maps' layout.
+    pub abi: u32,
+    /// Attachments with a record.
+    pub endpoints: usize,
+    /// The pools.
+    pub pools: Vec<PoolStatus>,
+    /// Milliseconds since the agent started.
+    pub uptime_ms: u64,
+}
+
+/// How full a pool is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// The pod range.
+    pub cidr: IpNet,
+    /// Addresses that can be leased at all; saturates at `u64::MAX`.
+    pub capacity: u64,
+    /// Addresses leased now.
+    pub used: u64,
+    /// Addresses that rest after their release.
+    pub resting: u64,
+}
+
+/// One map of the datapath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MapInfo {
+    /// Name.
+    pub name: String,
+    /// Kernel type, as bpftool writes it.
+    pub kind: String,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Room for entries; bytes for a ring buffer.
+    pub max_entries: u32,
+    /// Entries in it now, where they can be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Where it is pinned.
+    pub pinned: String,
+}
+
+/// Drop counters and the newest records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drops {
+    /// Every verdict that was counted at least once.
+    pub counters: Vec<VerdictCount>,
+    /// Newest last.
+    pub recent: Vec<Drop>,
+}
+
+/// How often a verdict fell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictCount {
+    /// Name of the reason.
+    pub reason: String,
+    /// `egress` or `ingress`, seen from the pod.
+    pub direction: String,
+    /// Whether such packets are dropped.
+    pub drop: bool,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// One dropped packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drop {
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Name of the reason.
+    pub reason: String,
+    /// `egress` or `ingress`, seen from the pod.
+    pub direction: String,
+    /// Host end of the pod's veth.
+    pub ifindex: u32,
+    /// The attachment behind it, where it is still known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<AttachmentKey>,
+    /// Source, where the packet was parsed that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+    /// Destination, where the packet was parsed that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<IpAddr>,
+    /// Source MAC.
+    pub src_mac: Mac,
+    /// Destination MAC.
+    pub dst_mac: Mac,
+    /// Ethertype.
+    pub ethertype: u16,
+    /// IP protocol or next header.
+    pub protocol: u8,
+    /// Bytes on the wire.
+    pub len: u32,
+}

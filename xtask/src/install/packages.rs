@@ -1,0 +1,42 @@
+//! The programs that the demo, the tests and the benchmarks run.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{apt, say};
+use crate::process;
+
+/// What must be there, and Debian's package that brings it: a program of `PATH`, or a file.
+const NEEDED: [(&str, &str); 14] = [
+    ("cc", "gcc"),
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("mount", "mount"),
+    ("bpftool", "bpftool"),
+    ("iptables", "iptables"),
+    ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("/usr/lib/cni/host-local", "containernetworking-plugins"),
+];
+
+/// Finds the programs or installs their packages.
+pub(crate) fn ensure_packages() -> Result<()> {
+    let mut missing: Vec<_> =
+        NEEDED.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        say("found", "the programs that tests and demo run");
+        return Ok(());
+    }
+    apt::install(&missing)
+}
+
+fn is_here(program: &str) -> bool {
+    if program.starts_with('/') { Path::new(program).exists() } else { process::find(program).is_some() }
+}

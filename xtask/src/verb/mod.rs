@@ -1,0 +1,8 @@
+//! The tasks, one a file.
+
+pub(crate) mod build_ebpf;
+pub(crate) mod dist;
+pub(crate) mod scenario;
+pub(crate) mod setup;
+pub(crate) mod test;
+pub(crate) mod tidy;

@@ -1,0 +1,29 @@
+//! `setup`: finds or installs everything that building, the demo and the tests need.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::install;
+
+/// What to set up.
+#[derive(Args)]
+pub(crate) struct Setup {
+    /// Also the linter of dependencies, cargo-deny
+    #[arg(long)]
+    lint: bool,
+}
+
+/// Says what it finds and what it installs; does nothing where all is there.
+pub(crate) fn run(setup: &Setup) -> Result<()> {
+    everything()?;
+    if setup.lint {
+        install::ensure_cargo_deny()?;
+    }
+    Ok(())
+}
+
+/// What building, the demo and the tests need.
+pub(crate) fn everything() -> Result<()> {
+    install::ensure_packages()?;
+    install::ensure_toolchain()
+}
