@@ -3,5 +3,11 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test stops at the first surprise"))]
 
 pub mod api;
+pub mod client;
+pub mod command;
+mod ipam;
 pub mod link;
 pub mod mac;
+pub mod path;
+pub mod spec;
+pub mod spool;

@@ -41,8 +41,9 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 fn local_mac(hash: u64) -> Mac {
-    let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
-    Mac([a & 0xfc | 0x02, b, c, d, e, f])
+    let [_, _, mut mac @ ..] = hash.to_be_bytes();
+    mac[0] = mac[0] & 0xfc | 0x02;
+    Mac(mac)
 }
 
 #[cfg(test)]
