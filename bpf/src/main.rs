@@ -1,16 +1,24 @@
 //! weft's eBPF programs: one a hook, on both sides of a pod's host veth.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "x")]
+#![feature(asm_experimental_arch)]
 
+mod event;
 mod hook;
 mod maps;
+mod parse;
+mod rewrite;
+mod skb;
+mod stage;
+mod verdict;
 
-/// Lets the programs call helpers that the kernel keeps for GPL-compatible ones.
+/// Opens the helpers that the kernel keeps for GPL-compatible programs.
+#[expect(unsafe_code, reason = "the kernel finds the licence by its section")]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual BSD/GPL\0";
 
+/// Never reached: a program that could panic does not load.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

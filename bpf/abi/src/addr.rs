@@ -36,6 +36,34 @@ impl Addr {
         self.words[0] == 0 && self.words[1] == 0 && self.words[2] == Self::V4_MARK
     }
 
+    /// The key under which `pods` holds an adopted endpoint by its interface, beside its addresses, for frames that
+    /// bear none of them; see [`Pod::of_link`](crate::Pod::of_link).
+    ///
+    /// A multicast address of the reserved scope 0 (RFC 4291), so it is never the address of a pod.
+    #[inline(always)]
+    pub const fn of_link(ifindex: u32) -> Self {
+        Self { words: [0xff00_0000_u32.to_be(), 0, 0, ifindex.to_be()] }
+    }
+
+    /// Whether it is in `ff00::/8`.
+    #[inline(always)]
+    pub const fn is_v6_multicast(&self) -> bool {
+        u32::from_be(self.words[0]) >> 24 == 0xff
+    }
+
+    /// Whether it is in `fe80::/10`.
+    #[inline(always)]
+    pub const fn is_v6_link_local(&self) -> bool {
+        u32::from_be(self.words[0]) >> 22 == 0xfe80 >> 6
+    }
+
+    /// Whether it is `0.0.0.0` or `::`.
+    #[inline(always)]
+    pub const fn is_unspecified(&self) -> bool {
+        let [a, b, c, d] = self.words;
+        a | b | d == 0 && (c == 0 || c == Self::V4_MARK)
+    }
+
     /// The 16 bytes in network byte order.
     pub const fn octets(&self) -> [u8; 16] {
         let [a, b, c, d] = self.words;
@@ -88,6 +116,17 @@ mod tests {
         assert_eq!(addr.octets(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 244, 0, 7]);
         assert!(addr.is_v4());
         assert_eq!(IpAddr::from(addr), ip);
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let addr = |text: &str| Addr::from(text.parse::<IpAddr>().unwrap_or(IpAddr::from([255; 4])));
+        assert!(addr("fe80::1").is_v6_link_local() && addr("febf::1").is_v6_link_local());
+        assert!(!addr("fec0::1").is_v6_link_local() && !addr("169.254.1.1").is_v6_link_local());
+        assert!(addr("ff02::1").is_v6_multicast() && Addr::of_link(7).is_v6_multicast());
+        assert!(!addr("fe80::1").is_v6_multicast() && !addr("224.0.0.1").is_v6_multicast());
+        assert!(addr("::").is_unspecified() && addr("0.0.0.0").is_unspecified());
+        assert!(!addr("::1").is_unspecified() && !addr("0.0.0.1").is_unspecified());
     }
 
     #[test]

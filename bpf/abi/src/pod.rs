@@ -18,6 +18,28 @@ pub struct Pod {
 
 const _: () = assert!(size_of::<Pod>() == 24 && align_of::<Pod>() == 4);
 
+impl Pod {
+    /// Destination and source of an Ethernet header towards the pod, as three words in memory order.
+    #[inline(always)]
+    pub const fn link_header(&self) -> [u32; 3] {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (self.pod_mac, self.host_mac);
+        [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), u32::from_ne_bytes([i, j, k, l])]
+    }
+
+    /// The MAC of the pod's interface, as a word and a half word in memory order.
+    #[inline(always)]
+    pub const fn mac_words(&self) -> (u32, u16) {
+        let [a, b, c, d, e, f] = self.pod_mac;
+        (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
+    }
+
+    /// The entry under [`Addr::of_link`](crate::Addr::of_link): the same, but no interface may use that key as its
+    /// source address.
+    pub const fn of_link(self) -> Self {
+        Self { ifindex: 0, ..self }
+    }
+}
+
 /// Bits of [`Pod::flags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodFlags;

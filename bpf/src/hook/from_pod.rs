@@ -2,13 +2,44 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_abi::{DropEvent, Addr};
-use crate::maps;
+use weft_abi::{Direction, Reason};
+
+use crate::parse::{self, Ethertype, ndp};
+use crate::skb::Skb;
+use crate::stage::{arp, deliver, multicast, nameless, neighbor, source};
+use crate::verdict::{Verdict, conclude};
 
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
-    let key = Addr::from_v4_word(ctx.len());
-    if let Some(p) = maps::PODS.get_ptr(key) { if let Some(c) = maps::COUNTERS.get_ptr_mut(0) { unsafe { (*c).packets += u64::from((*p).ifindex); } } }
-    if ctx.len() == 0 { let _ = maps::EVENTS.output(DropEvent::default(), 0); }
-    -1
+    let mut skb = Skb::new(&ctx);
+    let decision = judge(&mut skb);
+    conclude(&mut skb, Direction::Egress, decision)
+}
+
+#[inline(always)]
+fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
+    if skb.is_tagged() {
+        return Err(Reason::VlanTag);
+    }
+    let packet = match skb.ethertype() {
+        Ethertype::IPV4 => parse::ipv4(skb)?,
+        Ethertype::IPV6 => {
+            let packet = parse::ipv6(skb)?;
+            if packet.icmpv6
+                && let Some(kind) = ndp::kind(skb)?
+            {
+                return Verdict::of(neighbor::judge(skb, kind));
+            }
+            packet
+        }
+        Ethertype::ARP => return Verdict::of(arp::judge(skb)),
+        Ethertype::VLAN | Ethertype::SERVICE_VLAN => return Err(Reason::VlanTag),
+        _ => return Err(Reason::EtherType),
+    };
+    let Some(sender) = source::owner(&packet.src, skb.ifindex()) else {
+        return Verdict::of(nameless::judge(skb, &packet));
+    };
+    source::check(&packet, sender)?;
+    multicast::check(&packet, sender)?;
+    deliver::judge(skb, &packet)
 }

@@ -1,9 +1,41 @@
-//! tc egress of a pod's host veth: what the node's stack sends to the pod.
+//! tc egress of a pod's host veth: what the node's stack sends to the pod, our own answers among it.
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use weft_abi::{Direction, Reason};
+
+use crate::maps;
+use crate::parse::{self, Ethertype, ndp};
+use crate::skb::Skb;
+use crate::stage::destination;
+use crate::verdict::{Verdict, conclude};
 
 #[classifier]
-fn to_pod(_ctx: TcContext) -> i32 {
-    -1
+fn to_pod(ctx: TcContext) -> i32 {
+    let mut skb = Skb::new(&ctx);
+    // An adopted pod may be sent anything: its bridge floods.
+    let decision = judge(&mut skb).or_else(|reason| maps::adopted(skb.ifindex()).map(|_| Verdict::Pass).ok_or(reason));
+    conclude(&mut skb, Direction::Ingress, decision)
+}
+
+#[inline(always)]
+fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
+    if skb.is_tagged() {
+        return Err(Reason::VlanTag);
+    }
+    let packet = match skb.ethertype() {
+        Ethertype::IPV4 => parse::ipv4(skb)?,
+        Ethertype::IPV6 => {
+            let packet = parse::ipv6(skb)?;
+            if packet.icmpv6 && ndp::kind(skb)?.is_some() {
+                return Ok(Verdict::Pass);
+            }
+            packet
+        }
+        Ethertype::ARP => return Ok(Verdict::Pass),
+        Ethertype::VLAN | Ethertype::SERVICE_VLAN => return Err(Reason::VlanTag),
+        _ => return Err(Reason::EtherType),
+    };
+    destination::check(&packet, skb.ifindex())?;
+    Ok(Verdict::Pass)
 }

@@ -1,0 +1,16 @@
+//! Bytes to packet: lengths are checked here, once.
+
+mod arp;
+mod ethernet;
+mod ipv4;
+mod ipv6;
+pub(crate) mod mld;
+pub(crate) mod ndp;
+mod packet;
+
+pub(crate) use arp::Arp;
+pub(crate) use ethernet::{Ethernet, Ethertype, Frame, Mac};
+pub(crate) use ipv4::ipv4;
+pub(crate) use ipv6::{ICMPV6, Ipv6Header, ipv6};
+pub(crate) use ndp::{LinkOption, NeighborMessage};
+pub(crate) use packet::Packet;
