@@ -100,9 +100,6 @@ impl Network {
         if !offered.is_empty() {
             config["runtimeConfig"] = offered.into();
         }
-        if let Some(config) = config.as_object_mut() {
-            config.remove("capabilities");
-        }
         if let Some(result) = prev_result {
             config["prevResult"] = result.clone();
         }
