@@ -1,14 +1,38 @@
 //! The eBPF programs and their maps; the only user of aya.
 
+mod attach;
+mod cleanup;
+mod dump;
 mod error;
+mod events;
+mod hook;
+mod loader;
+mod maps;
+mod pins;
+mod plain;
+mod probe;
 
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use weft_abi::map;
 use weft_cni::api::{MapInfo, VerdictCount};
 
+use self::attach::{Attacher, clsact, tcx};
+use self::hook::{Device, Hook};
+use self::loader::Programs;
+use self::maps::Maps;
+use self::pins::Pins;
+use self::probe::Method;
 use crate::endpoint::Endpoint;
+use crate::node::Expedite;
 
+pub use cleanup::cleanup;
 pub use error::DatapathError;
+pub use events::EventStream;
 
 /// How programs get onto a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,66 +53,243 @@ pub struct DatapathConfig {
     pub bpf_dir: PathBuf,
     /// How programs get onto a device.
     pub attach: AttachMode,
-    /// Whether grace periods are hastened while programs are attached and devices removed.
-    pub expedite_rcu: bool,
+    /// Hastens the grace periods of attaching.
+    pub expedite: Expedite,
 }
 
 /// The loaded programs, the pinned maps, and what is attached where.
+///
+/// Every method may be called from any thread. Those that change devices wait while others hold the kernel's rtnl
+/// lock.
+pub struct Datapath {
+    attacher: Attacher,
+    maps: Maps,
+    state: Mutex<State>,
+}
+
 #[derive(Debug)]
-pub struct Datapath {}
+struct State {
+    programs: Programs,
+    /// Device of each endpoint that this process attached, by the endpoint's number.
+    attached: HashMap<u32, String>,
+    /// What agents of other versions left; gone after the first sweep.
+    others: Vec<Pins>,
+}
 
 impl Datapath {
     /// Probes the kernel, loads the programs and opens or creates the pinned maps.
+    ///
+    /// # Errors
+    /// What the system lacks, with its remedy; a pinned map of another shape; a program that the kernel refuses.
     pub fn load(config: &DatapathConfig) -> Result<Self, DatapathError> {
-        let _ = config;
-        todo!()
+        let method = probe::probe(&config.bpf_dir, config.attach)?;
+        let pins = Pins::create(&config.bpf_dir)?;
+        let others = pins.others(&config.bpf_dir)?;
+        let (programs, maps) = Programs::load(&pins)?;
+        let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
+        Ok(Self { attacher, maps, state: Mutex::new(State { programs, attached: HashMap::new(), others }) })
+    }
+
+    /// Writes the map entries of endpoints that an older agent attached.
+    ///
+    /// To be called before the first of them is attached again: with a new layout the maps are empty, and no pod may
+    /// be unknown to the programs of another.
+    ///
+    /// # Errors
+    /// The map is full, or cannot be written.
+    pub fn publish(&self, live: &[Endpoint]) -> Result<(), DatapathError> {
+        live.iter().try_for_each(|endpoint| self.maps.write(endpoint))
     }
 
     /// Attaches both hooks to the endpoint's host interface and writes its map entries.
     ///
     /// Does what is missing and nothing else: on an endpoint that an older agent attached it replaces the programs
     /// in place. On failure nothing of this call stays.
+    ///
+    /// # Errors
+    /// The device is gone or another one by now, the kernel refuses a program, or the map is full.
     pub fn attach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        let _ = endpoint;
-        todo!()
+        let device = device(endpoint);
+        let mut state = self.state();
+        let State { programs, others, attached } = &mut *state;
+        let fresh = self.attacher.attach(programs, others, device)?;
+        let written = self.maps.write(endpoint);
+        match written {
+            Ok(()) => drop(attached.insert(endpoint.id, device.name.to_owned())),
+            Err(_) => self.attacher.undo(&fresh, device),
+        }
+        written
     }
 
     /// Removes the endpoint's map entries and hooks; what is gone already is no error.
+    ///
+    /// Cheapest after the device: it takes its programs along, so that the pod is never without them either.
+    ///
+    /// # Errors
+    /// The first step that failed; the others are done all the same.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        let _ = endpoint;
-        todo!()
+        let device = device(endpoint);
+        let mut state = self.state();
+        let erased = self.maps.erase(endpoint);
+        let unlinked = self.attacher.remove_links(&state.others, device.name, &Hook::ALL);
+        let unfiltered = clsact::remove(&Hook::ALL, device);
+        state.attached.remove(&endpoint.id);
+        erased.and(unlinked).and(unfiltered)
     }
 
     /// Compares hooks and map entries with the endpoint; the first difference is the error.
+    ///
+    /// # Errors
+    /// The difference, or a call that failed.
     pub fn verify(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        let _ = endpoint;
-        todo!()
+        let device = device(endpoint);
+        let state = self.state();
+        for hook in Hook::ALL {
+            if !self.attacher.is_attached(&state.programs, hook, device)? {
+                return Err(DatapathError::NotAttached { program: hook.name(), device: device.name.to_owned() });
+            }
+        }
+        self.maps.verify(endpoint)
     }
 
     /// Removes map entries and pinned links that belong to none of these endpoints; returns how many.
+    ///
+    /// What this process attached after the list was made stays, until it is detached.
+    ///
+    /// # Errors
+    /// A map or a pin could not be read or removed; what was removed before stays so.
     pub fn sweep(&self, live: &[Endpoint]) -> Result<usize, DatapathError> {
-        let _ = live;
-        todo!()
+        let mut state = self.state();
+        let owners: HashMap<IpAddr, u32> =
+            live.iter().flat_map(|endpoint| endpoint.spec.addresses.iter().map(|ip| (*ip, endpoint.id))).collect();
+        let mut removed = self.maps.retain(|address, pod| {
+            owners.get(&address) == Some(&pod.endpoint_id) || state.attached.contains_key(&pod.endpoint_id)
+        })?;
+
+        let devices: HashSet<&str> = live
+            .iter()
+            .map(|endpoint| endpoint.spec.host_ifname.as_str())
+            .chain(state.attached.values().map(String::as_str))
+            .collect();
+        for pins in [&self.attacher.pins].into_iter().chain(&state.others) {
+            for (_, stale) in pins.pinned()?.iter().filter(|(device, _)| !devices.contains(device.as_str())) {
+                removed += usize::from(tcx::remove(stale, &self.attacher.expedite)?);
+            }
+        }
+        // A link that could not be carried over yet keeps its directory.
+        let mut others = Vec::new();
+        for pins in state.others.drain(..) {
+            if pins.pinned()?.is_empty() {
+                pins.remove()?;
+            } else {
+                others.push(pins);
+            }
+        }
+        state.others = others;
+        Ok(removed)
     }
 
     /// `tcx` or `clsact`.
     pub fn attach_name(&self) -> &'static str {
-        todo!()
+        match self.attacher.method {
+            Method::Tcx => "tcx",
+            Method::Clsact => "clsact",
+        }
+    }
+
+    /// What makes the datapath worse than it could be, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.attacher.expedite.problem().into_iter().collect()
     }
 
     /// Every map of ours.
+    ///
+    /// # Errors
+    /// A pin cannot be opened.
     pub fn maps(&self) -> Result<Vec<MapInfo>, DatapathError> {
-        todo!()
+        let pins = &self.attacher.pins;
+        let describe = |spec: &maps::Spec| {
+            let info = spec.info(pins)?;
+            let entries = match spec.name {
+                map::PODS => Some(self.maps.all()?.len() as u64),
+                map::COUNTERS => Some(u64::from(info.max_entries())),
+                _ => None,
+            };
+            Ok(MapInfo {
+                name: spec.name.to_owned(),
+                kind: spec.kind.to_owned(),
+                key_size: info.key_size(),
+                value_size: info.value_size(),
+                max_entries: info.max_entries(),
+                entries,
+                pinned: pins.map(spec.name).display().to_string(),
+            })
+        };
+        maps::SPECS.iter().map(describe).collect()
     }
 
     /// Entries of a map, one JSON object each, addresses as people write them; `None` for a map that is not ours.
+    ///
+    /// The ring buffer is a stream and an error.
+    ///
+    /// # Errors
+    /// The map cannot be read, or is a stream.
     pub fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, DatapathError> {
-        let _ = map;
-        todo!()
+        match map {
+            map::PODS => {
+                let mut pods = self.maps.all()?;
+                pods.sort_by_key(|(addr, _)| addr.octets());
+                Ok(Some(pods.iter().map(|(addr, pod)| dump::pod(*addr, pod)).collect()))
+            }
+            map::COUNTERS => {
+                let counts = self.maps.counts()?.into_iter();
+                let counts = counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum));
+                Ok(Some(counts.filter_map(|count| serde_json::to_value(count).ok()).collect()))
+            }
+            map::EVENTS => Err(DatapathError::Stream { map: map::EVENTS }),
+            _ => Ok(None),
+        }
     }
 
     /// Verdicts that were counted at least once, summed over the CPUs.
+    ///
+    /// # Errors
+    /// The map cannot be read.
     pub fn verdicts(&self) -> Result<Vec<VerdictCount>, DatapathError> {
-        todo!()
+        let counts = self.maps.counts()?.into_iter().filter(|(_, _, sum)| sum.packets > 0);
+        Ok(counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum)).collect())
+    }
+
+    /// The drop records from now on; for one reader, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be opened or watched.
+    pub fn events(&self) -> Result<EventStream, DatapathError> {
+        EventStream::open(&self.attacher.pins)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datapath").field("attacher", &self.attacher).finish_non_exhaustive()
+    }
+}
+
+fn device(endpoint: &Endpoint) -> Device<'_> {
+    Device { name: &endpoint.spec.host_ifname, index: endpoint.spec.host_ifindex }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attaching_may_happen_on_any_thread() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Datapath>();
     }
 }

@@ -1,14 +1,35 @@
 //! The node's own devices, routes and neighbours.
 
+mod addresses;
 mod error;
+mod links;
+mod neighbours;
+pub(crate) mod netlink;
+mod rcu;
+mod removal;
+mod routes;
+mod sysctl;
+mod worker;
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use weft_cni::api::Origin;
+use weft_cni::mac::Mac;
 
+use self::error::failed;
+use self::links::Link;
+use self::netlink::Socket;
+use self::removal::Removal;
+use self::worker::Worker;
 use crate::endpoint::Endpoint;
 
 pub use error::NodeError;
+pub use rcu::{Expedite, Window};
+
+/// MTU of a pod on a node from which no route leads into the world, in bytes.
+const DEFAULT_MTU: u32 = 1500;
 
 /// A link in the node's namespace that carries the agent's group, or that a record names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,64 +44,198 @@ pub struct HostLink {
 
 /// The door to the node's network namespace.
 #[derive(Clone, Debug)]
-pub struct Node {}
+pub struct Node {
+    group: u32,
+    worker: Worker,
+    removal: Arc<Removal>,
+    /// Those that the node was prepared for.
+    pools: Arc<Mutex<Vec<IpNet>>>,
+}
 
 impl Node {
-    /// Opens the netlink socket. `group` marks the host ends of this agent's veths.
-    pub fn open(group: u32) -> Result<Self, NodeError> {
-        let _ = group;
-        todo!()
+    /// Opens the netlink sockets in the caller's network namespace. `group` marks the host ends of this agent's veths;
+    /// the one above it, those that are being removed.
+    ///
+    /// # Errors
+    /// No socket or thread is to be had.
+    pub fn open(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
+        let removal = Arc::new(Removal::start(group | 1, expedite)?);
+        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default() })
     }
 
     /// Makes the device that carries the pools' gateway addresses, the routes that keep unknown pod addresses on
-    /// the node, and turns forwarding on. Does what is missing and nothing else.
+    /// the node, and turns forwarding on. Does what is missing and nothing else. Links whose removal a killed agent
+    /// had begun are removed.
+    ///
+    /// # Errors
+    /// A pool that holds an address of the node or has no IPv6 under it, a device of that name that is not ours, a
+    /// sysctl that cannot be set, a request that the kernel refused.
     pub async fn prepare(&self, pools: &[IpNet]) -> Result<(), NodeError> {
-        let _ = pools;
-        todo!()
+        let (group, wanted) = (self.group, pools.to_vec());
+        let condemned = self
+            .worker
+            .run(move |socket| {
+                sysctl::refuse_missing_ipv6(&wanted)?;
+                let found = addresses::all(socket)?;
+                addresses::refuse_overlap(socket, &found, &wanted)?;
+                let device = links::ensure_device(socket, group)?;
+                let gateways: Vec<_> = wanted.iter().map(links::gateway).collect();
+                addresses::set(socket, &found, device, &gateways)?;
+                routes::set_unreachable(socket, &wanted)?;
+                sysctl::forward(&wanted)?;
+                Ok(links::all(socket)?.into_iter().filter(move |link| link.is_host_end(group) && link.group != group))
+            })
+            .await?;
+        pools.clone_into(&mut self.pools());
+        for link in condemned {
+            self.removal.remove(link.index, &link.name).await?;
+        }
+        Ok(())
     }
 
     /// MTU of the device that the default route leaves by, in bytes; 1500 without one.
+    ///
+    /// # Errors
+    /// A request that the kernel refused; to have no route is none.
     pub async fn uplink_mtu(&self) -> Result<u32, NodeError> {
-        todo!()
+        self.worker.run(|socket| Ok(routes::uplink_mtu(socket)?.unwrap_or(DEFAULT_MTU))).await
     }
 
     /// Host routes and permanent neighbours towards the endpoint; nothing for an adopted one.
+    ///
+    /// # Errors
+    /// The first request that the kernel refused; the others are done all the same.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<(), NodeError> {
-        let _ = endpoint;
-        todo!()
+        if endpoint.origin == Origin::Adopted {
+            return Ok(());
+        }
+        let (index, mac) = (endpoint.spec.host_ifindex, endpoint.spec.pod_mac);
+        let addresses = endpoint.spec.addresses.clone();
+        let requests = addresses
+            .iter()
+            .flat_map(|ip| [routes::to_pod(*ip, index, self.source(*ip)), neighbours::to_pod(*ip, index, mac)])
+            .collect();
+        self.worker
+            .run(move |socket| {
+                let answers = socket.apply_all(requests).map_err(failed("send", || "routes and neighbours"))?;
+                let calls = ["RTM_NEWROUTE", "RTM_NEWNEIGH"].into_iter().cycle();
+                let addresses = addresses.iter().flat_map(|ip| [ip, ip]);
+                for ((answer, call), address) in answers.into_iter().zip(calls).zip(addresses) {
+                    answer.map_err(failed(call, || format!("{address} dev ifindex {index}")))?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Compares link, routes and neighbours with the endpoint; the first difference is the error.
+    ///
+    /// # Errors
+    /// The difference, or a request that the kernel refused.
     pub async fn verify(&self, endpoint: &Endpoint) -> Result<(), NodeError> {
-        let _ = endpoint;
-        todo!()
+        let (group, endpoint) = (self.group, endpoint.clone());
+        self.worker.run(move |socket| verify(socket, group, &endpoint)).await
     }
 
-    /// Every link of this agent's group.
+    /// Every link of this agent's group that is not being removed.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
     pub async fn own_links(&self) -> Result<Vec<HostLink>, NodeError> {
-        todo!()
+        let (group, removal) = (self.group, Arc::clone(&self.removal));
+        self.worker
+            .run(move |socket| {
+                let own = links::all(socket)?.into_iter().filter(|link| link.is_host_end(group));
+                Ok(own.filter(|link| !removal.holds(link.index)).map(HostLink::from).collect())
+            })
+            .await
     }
 
     /// The link of that name, of whatever group.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
     pub async fn link(&self, name: &str) -> Result<Option<HostLink>, NodeError> {
-        let _ = name;
-        todo!()
+        Ok(self.find(name).await?.map(HostLink::from))
     }
 
     /// Removes a host end and with it the pod's interface, its routes and neighbours. Only a link of this agent's
     /// group is removed. Removals that arrive together share one request; a link that is gone is no error.
+    ///
+    /// # Errors
+    /// The link is not this agent's, or the kernel refused to remove it.
     pub async fn remove_link(&self, name: &str) -> Result<(), NodeError> {
-        let _ = name;
-        todo!()
+        match self.find(name).await? {
+            None => Ok(()),
+            Some(link) if link.is_host_end(self.group) => self.removal.remove(link.index, name).await,
+            Some(_) => Err(NodeError::NotOurs { name: name.to_owned() }),
+        }
     }
 
     /// Addresses of this node, which no pod may be given.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
     pub async fn addresses(&self) -> Result<Vec<IpAddr>, NodeError> {
-        todo!()
+        self.worker.run(|socket| Ok(addresses::all(socket)?.into_iter().map(|(address, _)| address).collect())).await
     }
 
-    /// Removes every device and route of ours.
+    /// Removes every device and route of ours; sysctls stay as they are.
+    ///
+    /// # Errors
+    /// The first step that failed.
     pub async fn cleanup(&self) -> Result<(), NodeError> {
-        todo!()
+        for link in self.own_links().await? {
+            self.removal.remove(link.ifindex, &link.name).await?;
+        }
+        let group = self.group;
+        self.worker
+            .run(move |socket| {
+                routes::remove_unreachable(socket)?;
+                links::remove_device(socket, group)
+            })
+            .await
     }
+
+    /// The node's own address in the pool that the pod's is of.
+    fn source(&self, address: IpAddr) -> Option<IpAddr> {
+        self.pools().iter().find(|pool| pool.contains(&address)).map(links::gateway)
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Vec<IpNet>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Link>, NodeError> {
+        let name = name.to_owned();
+        self.worker.run(move |socket| links::by_name(socket, &name)).await
+    }
+}
+
+fn verify(socket: &mut Socket, group: u32, endpoint: &Endpoint) -> Result<(), NodeError> {
+    let spec = &endpoint.spec;
+    let object = || format!("link {}", spec.host_ifname);
+    let differs = |found, expected| NodeError::Differs { object: object(), found, expected };
+    let link = links::by_name(socket, &spec.host_ifname)?.ok_or_else(|| NodeError::Missing { object: object() })?;
+    if link.index != spec.host_ifindex {
+        return Err(differs(format!("ifindex {}", link.index), format!("ifindex {}", spec.host_ifindex)));
+    }
+    if !link.up {
+        return Err(differs("down".to_owned(), "up".to_owned()));
+    }
+    if endpoint.origin == Origin::Adopted {
+        return Ok(());
+    }
+    if link.group != group {
+        return Err(differs(format!("in group {}", link.group), format!("in group {group}")));
+    }
+    if link.mac != spec.host_mac.0 {
+        let found = <[u8; 6]>::try_from(link.mac.as_slice()).map(Mac).unwrap_or_default();
+        return Err(differs(found.to_string(), spec.host_mac.to_string()));
+    }
+    for address in &spec.addresses {
+        routes::verify(socket, *address, spec.host_ifindex)?;
+        neighbours::verify(socket, *address, spec.host_ifindex, spec.pod_mac)?;
+    }
+    Ok(())
 }

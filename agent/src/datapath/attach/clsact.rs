@@ -1,0 +1,191 @@
+//! clsact: each hook is a filter of fixed priority on a queueing discipline that others may use as well.
+//!
+//! A filter outlives the agent by itself, and a new agent replaces it in place. Whether the queueing discipline is
+//! ours to remove is kept in the filter's handle.
+
+use std::io;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{
+    TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
+};
+use nix::errno::Errno;
+
+use crate::datapath::DatapathError;
+use crate::datapath::hook::{Device, Hook};
+use crate::node::netlink::Socket;
+
+/// Priority of our filters; lower ones come first, and those without a wish get 49152.
+const PRIORITY: u16 = b'W' as u16;
+
+/// Handle of a filter on a queueing discipline that we made.
+const ON_OURS: u32 = 1;
+
+/// Handle of a filter on one that was there before.
+const ON_OTHERS: u32 = 2;
+
+/// Every protocol, in network byte order (`ETH_P_ALL` of `linux/if_ether.h`).
+const ANY_PROTOCOL: u16 = 3_u16.to_be();
+
+/// A filter of ours as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Filter {
+    handle: u32,
+    program: u32,
+}
+
+/// Filters at one hook.
+#[derive(Debug, Default)]
+struct Filters {
+    ours: Option<Filter>,
+    others: bool,
+}
+
+/// Attaches the programs, or puts them in the place of older ones; adds to `fresh` the hooks that had none.
+pub(super) fn ensure(
+    programs: [(Hook, i32); Hook::ALL.len()],
+    device: Device,
+    fresh: &mut Vec<Hook>,
+) -> Result<(), DatapathError> {
+    let mut socket = open(device)?;
+    let made = match socket.apply((RouteNetlinkMessage::NewQueueDiscipline(qdisc(device)), NLM_F_CREATE | NLM_F_EXCL)) {
+        Ok(()) => true,
+        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => false,
+        Err(error) => return Err(failed("RTM_NEWQDISC", device)(error)),
+    };
+    let mut before = [None; Hook::ALL.len()];
+    if !made {
+        for hook in Hook::ALL {
+            before[hook as usize] = filters(&mut socket, hook, device)?.ours;
+        }
+    }
+    let ours = made || before.iter().flatten().any(|filter| filter.handle == ON_OURS);
+    for (hook, program_fd) in programs {
+        let handle = before[hook as usize].map_or(if ours { ON_OURS } else { ON_OTHERS }, |filter| filter.handle);
+        let message = RouteNetlinkMessage::NewTrafficFilter(filter(device, hook, handle, Some(program_fd)));
+        socket.apply((message, NLM_F_CREATE | NLM_F_REPLACE)).map_err(failed("RTM_NEWTFILTER", device))?;
+        if before[hook as usize].is_none() {
+            fresh.push(hook);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the program runs there.
+pub(super) fn is_attached(program_id: u32, hook: Hook, device: Device) -> Result<bool, DatapathError> {
+    let ours = filters(&mut open(device)?, hook, device)?.ours;
+    Ok(ours.is_some_and(|filter| filter.program == program_id))
+}
+
+/// Removes our filters of these hooks, and the queueing discipline if we made it and no filter is left on it.
+pub(in crate::datapath) fn remove(hooks: &[Hook], device: Device) -> Result<(), DatapathError> {
+    let mut socket = open(device)?;
+    let (mut ours, mut used) = (false, false);
+    for hook in Hook::ALL {
+        let found = filters(&mut socket, hook, device)?;
+        used |= found.others;
+        let Some(Filter { handle, .. }) = found.ours else { continue };
+        if !hooks.contains(&hook) {
+            used = true;
+            continue;
+        }
+        ours |= handle == ON_OURS;
+        let message = RouteNetlinkMessage::DelTrafficFilter(filter(device, hook, handle, None));
+        unless_gone(socket.apply((message, 0))).map_err(failed("RTM_DELTFILTER", device))?;
+    }
+    if ours && !used {
+        let message = RouteNetlinkMessage::DelQueueDiscipline(qdisc(device));
+        unless_gone(socket.apply((message, 0))).map_err(failed("RTM_DELQDISC", device))?;
+    }
+    Ok(())
+}
+
+fn filters(socket: &mut Socket, hook: Hook, device: Device) -> Result<Filters, DatapathError> {
+    let mut query = message(device);
+    query.header.parent = parent(hook);
+    let answers = match socket.dump(&RouteNetlinkMessage::GetTrafficFilter(query)) {
+        Err(error) if is_gone(&error) => return Ok(Filters::default()),
+        other => other.map_err(failed("RTM_GETTFILTER", device))?,
+    };
+    let mut filters = Filters::default();
+    for answer in answers {
+        let RouteNetlinkMessage::NewTrafficFilter(filter) = answer else { continue };
+        match parse(&filter) {
+            Some(ours) => filters.ours = Some(ours),
+            // Each priority is listed once more, without a handle, for itself.
+            None => filters.others |= filter.header.handle != TcHandle::UNSPEC,
+        }
+    }
+    Ok(filters)
+}
+
+fn parse(message: &TcMessage) -> Option<Filter> {
+    let handle = u32::from(message.header.handle);
+    let ours = message.header.info >> 16 == u32::from(PRIORITY) && [ON_OURS, ON_OTHERS].contains(&handle);
+    let bpf = message.attributes.contains(&TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
+    (ours && bpf).then(|| {
+        let options = message.attributes.iter().filter_map(|attribute| match attribute {
+            TcAttribute::Options(options) => Some(options),
+            _ => None,
+        });
+        let program = options.flatten().find_map(|option| match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+            _ => None,
+        });
+        Filter { handle, program: program.unwrap_or_default() }
+    })
+}
+
+fn filter(device: Device, hook: Hook, handle: u32, program_fd: Option<i32>) -> TcMessage {
+    let mut message = message(device);
+    message.header.parent = parent(hook);
+    message.header.handle = handle.into();
+    message.header.info = u32::from(PRIORITY) << 16 | u32::from(ANY_PROTOCOL);
+    message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
+    if let Some(fd) = program_fd {
+        message.attributes.push(TcAttribute::Options(vec![
+            TcOption::Bpf(TcFilterBpfOption::ProgFd(fd.cast_unsigned())),
+            TcOption::Bpf(TcFilterBpfOption::ProgName(format!("weft_{}", hook.name()))),
+            TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
+        ]));
+    }
+    message
+}
+
+fn qdisc(device: Device) -> TcMessage {
+    let mut message = message(device);
+    message.header.parent = TcHandle::CLSACT;
+    message.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    message
+}
+
+fn message(device: Device) -> TcMessage {
+    TcMessage::with_index(device.index.cast_signed())
+}
+
+fn parent(hook: Hook) -> TcHandle {
+    let minor = match hook {
+        Hook::FromPod => TcHandle::MIN_INGRESS,
+        Hook::ToPod => TcHandle::MIN_EGRESS,
+    };
+    TcHandle { major: TcHandle::CLSACT.major, minor }
+}
+
+fn open(device: Device) -> Result<Socket, DatapathError> {
+    Socket::open().map_err(failed("socket", device))
+}
+
+/// What the kernel answers when the device, its queueing discipline or the filter is not there.
+fn is_gone(error: &io::Error) -> bool {
+    [Errno::ENODEV, Errno::EINVAL, Errno::ENOENT].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+fn unless_gone(answer: io::Result<()>) -> io::Result<()> {
+    answer.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
+}
+
+fn failed(call: &'static str, device: Device) -> impl FnOnce(io::Error) -> DatapathError {
+    move |source| DatapathError::TrafficControl { call, device: device.name.to_owned(), source }
+}

@@ -1,0 +1,109 @@
+//! Programs onto devices and off again, by TCX or clsact, and from one to the other without a gap.
+
+pub(super) mod clsact;
+pub(super) mod tcx;
+
+use super::DatapathError;
+use super::hook::{Device, Hook};
+use super::loader::Programs;
+use super::pins::Pins;
+use super::probe::Method;
+use crate::node::Expedite;
+
+/// What attaching needs beside the programs.
+#[derive(Debug)]
+pub(super) struct Attacher {
+    pub(super) method: Method,
+    pub(super) expedite: Expedite,
+    pub(super) pins: Pins,
+}
+
+impl Attacher {
+    /// Attaches what is missing, puts the programs in the place of older ones, and takes away what the other method
+    /// has left; the hooks that had nothing before.
+    pub(super) fn attach(
+        &self,
+        programs: &mut Programs,
+        others: &[Pins],
+        device: Device,
+    ) -> Result<Vec<Hook>, DatapathError> {
+        let mut fresh = Vec::new();
+        let attached = match self.method {
+            Method::Tcx => self.attach_tcx(programs, others, device, &mut fresh),
+            Method::Clsact => self.attach_clsact(programs, others, device, &mut fresh),
+        };
+        if attached.is_err() {
+            self.undo(&fresh, device);
+        }
+        attached.map(|()| fresh)
+    }
+
+    /// Takes away the hooks that a call attached; it has failed already, so failing here is only told of.
+    pub(super) fn undo(&self, fresh: &[Hook], device: Device) {
+        let undone = match self.method {
+            _ if fresh.is_empty() => Ok(()),
+            Method::Tcx => self.remove_links(&[], device.name, fresh),
+            Method::Clsact => clsact::remove(fresh, device),
+        };
+        if let Err(error) = undone {
+            log::warn!("undoing a failed attachment to {}: {error}", device.name);
+        }
+    }
+
+    /// Whether the hook's program runs on the device.
+    pub(super) fn is_attached(&self, programs: &Programs, hook: Hook, device: Device) -> Result<bool, DatapathError> {
+        match self.method {
+            Method::Tcx => tcx::is_attached(programs.id(hook), &self.pins, hook, device),
+            Method::Clsact => clsact::is_attached(programs.id(hook), hook, device),
+        }
+    }
+
+    /// Removes the device's pinned links, also those of other versions.
+    pub(super) fn remove_links(&self, others: &[Pins], device: &str, hooks: &[Hook]) -> Result<(), DatapathError> {
+        for pins in [&self.pins].into_iter().chain(others) {
+            for hook in hooks {
+                tcx::remove(&pins.link(device, *hook), &self.expedite)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_tcx(
+        &self,
+        programs: &mut Programs,
+        others: &[Pins],
+        device: Device,
+        fresh: &mut Vec<Hook>,
+    ) -> Result<(), DatapathError> {
+        let mut missing = Vec::new();
+        for hook in Hook::ALL {
+            if !tcx::adopt(programs, &self.pins, others, hook, device, &self.expedite)? {
+                missing.push(hook);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let window = self.expedite.window();
+        for hook in missing {
+            tcx::create(programs, &self.pins, hook, device)?;
+            fresh.push(hook);
+        }
+        drop(window);
+        // Two programs ran for a moment, which differs from one only in the counters.
+        clsact::remove(&Hook::ALL, device)
+    }
+
+    fn attach_clsact(
+        &self,
+        programs: &mut Programs,
+        others: &[Pins],
+        device: Device,
+        fresh: &mut Vec<Hook>,
+    ) -> Result<(), DatapathError> {
+        let [from_pod, to_pod] = Hook::ALL;
+        let fds = [(from_pod, programs.fd(from_pod)?), (to_pod, programs.fd(to_pod)?)];
+        clsact::ensure(fds, device, fresh)?;
+        self.remove_links(others, device.name, &Hook::ALL)
+    }
+}

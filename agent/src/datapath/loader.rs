@@ -1,0 +1,95 @@
+//! Loads the programs, with the maps that are pinned already or new ones.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::programs::{ProgramError, SchedClassifier};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+use super::DatapathError;
+use super::hook::Hook;
+use super::maps::{self, Maps};
+use super::pins::Pins;
+
+/// The programs' object, as `cargo xtask build-ebpf` made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
+
+/// The loaded programs.
+#[derive(Debug)]
+pub(super) struct Programs {
+    ebpf: Ebpf,
+    ids: [u32; Hook::ALL.len()],
+}
+
+impl Programs {
+    /// Loads both programs; missing maps are made and pinned.
+    pub(super) fn load(pins: &Pins) -> Result<(Self, Maps), DatapathError> {
+        maps::check_pinned(pins)?;
+        let mut loader = EbpfLoader::new();
+        // The loader has read the kernel's own BTF, some 10 MiB. The programs need no relocation by it: let go.
+        loader.btf(None);
+        for spec in &maps::SPECS {
+            loader.map_pin_path(spec.name, pins.map(spec.name));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
+        let maps = Maps::take(&mut ebpf)?;
+        let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };
+        for hook in Hook::ALL {
+            let program = programs.get(hook)?;
+            program.load().map_err(|error| refused(hook, error))?;
+            let info = program.info().map_err(|error| refused(hook, error))?;
+            programs.ids[hook as usize] = info.id();
+        }
+        Ok((programs, maps))
+    }
+
+    /// The kernel's number for the hook's program.
+    pub(super) fn id(&self, hook: Hook) -> u32 {
+        self.ids[hook as usize]
+    }
+
+    /// The hook's program.
+    pub(super) fn get(&mut self, hook: Hook) -> Result<&mut SchedClassifier, DatapathError> {
+        let program = self.ebpf.program_mut(hook.name());
+        program.and_then(|program| program.try_into().ok()).ok_or(DatapathError::Incomplete { name: hook.name() })
+    }
+
+    /// The file descriptor of the hook's program, which stays open.
+    pub(super) fn fd(&mut self, hook: Hook) -> Result<i32, DatapathError> {
+        let program = self.get(hook)?;
+        Ok(program.fd().map_err(|error| refused(hook, error))?.as_fd().as_raw_fd())
+    }
+}
+
+/// The verifier says a lot: all of it goes into the log, its conclusion into the error.
+fn refused(hook: Hook, error: ProgramError) -> DatapathError {
+    let program = hook.name();
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let words = verifier_log.to_string();
+            log::debug!("verifier on {program}:\n{words}");
+            let verdict = conclusion(&words).unwrap_or("the verifier said nothing").to_owned();
+            DatapathError::Refused { program, verdict, source: io_error }
+        }
+        other => DatapathError::Object(Box::new(EbpfError::ProgramError(other))),
+    }
+}
+
+/// The last line that is not about how much was verified.
+fn conclusion(verifier_log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    let mut lines = verifier_log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.rfind(|line| !STATISTICS.iter().any(|statistic| line.starts_with(statistic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_conclusion_is_the_last_line_that_matters() {
+        let log = "0: R1=ctx()\n1: (61) r0 = *(u32 *)(r1 +400)\ninvalid bpf_context access off=400 size=4\n\
+                   verification time 12 usec\nstack depth 0\nprocessed 1 insns (limit 1000000)\n";
+        assert_eq!(conclusion(log), Some("invalid bpf_context access off=400 size=4"));
+        assert_eq!(conclusion(""), None);
+    }
+}

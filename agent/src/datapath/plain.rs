@@ -1,0 +1,61 @@
+//! The one place with unsafe code: what the compiler cannot check about bytes, descriptors and bpf(2).
+#![expect(unsafe_code, reason = "aya and tokio ask for promises, and one call of bpf(2) is missing in aya")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya::maps::{MapData, RingBuf};
+use nix::libc;
+use tokio::io::unix::AsyncFd;
+
+/// A key or value of a map.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain<T: weft_abi::Plain>(pub(super) T);
+
+// SAFETY: `weft_abi::Plain` is sealed and marks types that have no padding and for which every bit pattern is a valid
+// value; `repr(transparent)` keeps that.
+unsafe impl<T: weft_abi::Plain> aya::Pod for Plain<T> {}
+
+/// The value that these bytes are; `None` if they are too few.
+pub(super) fn read<T: weft_abi::Plain>(bytes: &[u8]) -> Option<T> {
+    let bytes = bytes.get(..size_of::<T>())?;
+    // SAFETY: there are as many bytes as the value has, any bit pattern is valid, and the read needs no alignment.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Has the runtime watch the ring buffer. It may be read inside, but not replaced.
+pub(super) fn watch(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
+    // SAFETY: the ring buffer owns its map's descriptor, has no means to close or change it, and stays inside the
+    // result until that is dropped.
+    Ok(unsafe { AsyncFd::register(ring) }?)
+}
+
+/// Takes a link off its device at once, whatever still refers to it (`BPF_LINK_DETACH`, kernel 5.9).
+///
+/// Letting go of the last pin does it as well, but a grace period later and in the kernel's own time.
+pub(super) fn detach(link: BorrowedFd) -> io::Result<()> {
+    const BPF_LINK_DETACH: libc::c_int = 34;
+    let attr = link.as_raw_fd();
+    // SAFETY: the kernel reads as many bytes of `attr` as it is told to; the rest of the union counts as zero.
+    match unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of_val(&attr)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_abi::Counter;
+
+    use super::*;
+
+    #[test]
+    fn bytes_become_a_value_wherever_they_lie() {
+        let mut bytes = vec![0xff];
+        bytes.extend(7_u64.to_ne_bytes());
+        bytes.extend(4200_u64.to_ne_bytes());
+        assert_eq!(read(&bytes[1..]), Some(Counter { packets: 7, bytes: 4200 }));
+        assert_eq!(read::<Counter>(&bytes[2..]), None);
+    }
+}

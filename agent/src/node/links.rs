@@ -1,0 +1,205 @@
+//! Links, as far as the agent looks at them, and its own device.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
+};
+use nix::errno::Errno;
+
+use super::error::{failed, is, unless_gone};
+use super::netlink::Socket;
+use super::{HostLink, NodeError};
+
+/// Name of the device that carries the pools' gateway addresses.
+pub(super) const DEVICE: &str = "weft0";
+
+/// Its other end.
+const PEER: &str = "weft0-peer";
+
+/// What the name of every host end begins with.
+const PREFIX: &str = "weft";
+
+/// A link of the node's namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) group: u32,
+    pub(super) up: bool,
+    pub(super) mtu: u32,
+    pub(super) mac: Vec<u8>,
+}
+
+impl Link {
+    /// Whether it is the host end of a veth in this agent's group, or on its way out of it.
+    pub(super) fn is_host_end(&self, group: u32) -> bool {
+        self.group & !1 == group && self.name.starts_with(PREFIX) && self.name != DEVICE
+    }
+
+    fn from_message(message: RouteNetlinkMessage) -> Option<Self> {
+        let RouteNetlinkMessage::NewLink(message) = message else { return None };
+        let up = message.header.flags.contains(LinkFlags::Up);
+        let mut link = Self { index: message.header.index, up, ..Self::default() };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Group(group) => link.group = group,
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::Address(mac) => link.mac = mac,
+                _ => {}
+            }
+        }
+        Some(link)
+    }
+}
+
+impl From<Link> for HostLink {
+    fn from(link: Link) -> Self {
+        Self { ifindex: link.index, name: link.name, group: link.group }
+    }
+}
+
+/// The link of that name.
+pub(super) fn by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, NodeError> {
+    let mut message = query();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    one(socket, message, || name.to_owned())
+}
+
+/// The link of that index.
+pub(super) fn by_index(socket: &mut Socket, index: u32) -> Result<Option<Link>, NodeError> {
+    let mut message = query();
+    message.header.index = index;
+    one(socket, message, || format!("ifindex {index}"))
+}
+
+/// Every link.
+pub(super) fn all(socket: &mut Socket) -> Result<Vec<Link>, NodeError> {
+    let links = socket.dump(&RouteNetlinkMessage::GetLink(query())).map_err(failed("RTM_GETLINK", || "links"))?;
+    Ok(links.into_iter().filter_map(Link::from_message).collect())
+}
+
+/// A request that moves a link into a group.
+pub(super) fn set_group(index: u32, group: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Group(group));
+    RouteNetlinkMessage::SetLink(message)
+}
+
+/// A request that deletes every link of a group.
+pub(super) fn delete_group(group: u32) -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    RouteNetlinkMessage::DelLink(message)
+}
+
+/// Makes the agent's device, or finds it; its index.
+///
+/// One end of a veth pair whose other end nobody uses: the one kind of device that every kernel has on which pods run.
+pub(super) fn ensure_device(socket: &mut Socket, group: u32) -> Result<u32, NodeError> {
+    let mut pair = named(DEVICE);
+    let peer = InfoData::Veth(InfoVeth::Peer(named(PEER)));
+    pair.attributes.extend([
+        LinkAttribute::Group(group),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(peer)]),
+    ]);
+    match socket.apply((RouteNetlinkMessage::NewLink(pair), NLM_F_CREATE | NLM_F_EXCL)) {
+        Err(error) if is(&error, Errno::EEXIST) => {}
+        other => other.map_err(failed("RTM_NEWLINK", || DEVICE))?,
+    }
+    let device = by_name(socket, DEVICE)?.ok_or_else(|| NodeError::Missing { object: format!("device {DEVICE}") })?;
+    if device.group != group {
+        return Err(NodeError::DeviceTaken { name: DEVICE });
+    }
+    if !device.up {
+        for name in [PEER, DEVICE] {
+            start_silently(socket, name)?;
+        }
+    }
+    Ok(device.index)
+}
+
+/// Removes the agent's device; somebody else's of that name stays.
+pub(super) fn remove_device(socket: &mut Socket, group: u32) -> Result<(), NodeError> {
+    match by_name(socket, DEVICE)? {
+        Some(device) if device.group == group => {
+            let deleted = socket.apply((RouteNetlinkMessage::DelLink(named(DEVICE)), 0));
+            unless_gone(deleted, Errno::ENODEV).map_err(failed("RTM_DELLINK", || DEVICE))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes a device up without a link-local address, so that it solicits no routers and reports no groups.
+fn start_silently(socket: &mut Socket, name: &'static str) -> Result<(), NodeError> {
+    let mut silent = named(name);
+    let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    silent.attributes.push(LinkAttribute::AfSpecUnspec(vec![mode]));
+    let mut up = named(name);
+    up.header.flags = LinkFlags::Up;
+    up.header.change_mask = LinkFlags::Up;
+    match socket.apply((RouteNetlinkMessage::SetLink(silent), 0)) {
+        // A kernel without IPv6.
+        Err(error) if is(&error, Errno::EAFNOSUPPORT) => {}
+        other => other.map_err(failed("RTM_SETLINK", || name))?,
+    }
+    socket.apply((RouteNetlinkMessage::SetLink(up), 0)).map_err(failed("RTM_SETLINK", || name))
+}
+
+/// The first host address of a pool, which is the node's own on the agent's device.
+pub(super) fn gateway(pool: &IpNet) -> IpAddr {
+    match pool.network() {
+        IpAddr::V4(network) => (network.to_bits() | 1).to_be_bytes().into(),
+        IpAddr::V6(network) => (network.to_bits() | 1).to_be_bytes().into(),
+    }
+}
+
+fn named(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message
+}
+
+fn query() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
+fn one(socket: &mut Socket, message: LinkMessage, object: impl FnOnce() -> String) -> Result<Option<Link>, NodeError> {
+    match socket.get(RouteNetlinkMessage::GetLink(message)) {
+        Ok(answer) => Ok(Link::from_message(answer)),
+        Err(error) if is(&error, Errno::ENODEV) => Ok(None),
+        Err(error) => Err(failed("RTM_GETLINK", object)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_the_first_host() {
+        for (pool, address) in
+            [("10.244.3.0/24", "10.244.3.1"), ("10.244.0.128/26", "10.244.0.129"), ("fd00:10::/64", "fd00:10::1")]
+        {
+            assert_eq!(gateway(&pool.parse().unwrap()), address.parse::<IpAddr>().unwrap());
+        }
+    }
+
+    #[test]
+    fn only_host_ends_of_our_group_are_ours() {
+        let link = |name: &str, group| Link { name: name.to_owned(), group, ..Link::default() };
+        assert!(link("weft00000000001", 0x5700_0010).is_host_end(0x5700_0010));
+        assert!(link("weft00000000001", 0x5700_0011).is_host_end(0x5700_0010));
+        assert!(!link("weft00000000001", 0x5700_0012).is_host_end(0x5700_0010));
+        assert!(!link("eth0", 0x5700_0010).is_host_end(0x5700_0010));
+        assert!(!link("weft0", 0x5700_0010).is_host_end(0x5700_0010));
+    }
+}

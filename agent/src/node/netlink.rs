@@ -1,0 +1,191 @@
+//! A blocking route-netlink socket: many requests in one system call, every answer typed.
+//!
+//! The kernel works a request off inside `send`, so a caller waits as long as somebody else holds the rtnl lock.
+
+use std::collections::HashMap;
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket as RawSocket, SocketAddr};
+
+/// Most that the kernel puts into one datagram of a dump.
+const DATAGRAM: usize = 32 * 1024;
+
+/// How often a dump is begun anew because the tables changed under it.
+const DUMP_TRIES: usize = 8;
+
+/// Requests in one system call; their answers have to fit the socket's receive buffer.
+const BATCH: usize = 64;
+
+/// A request, and the flags that it needs beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+pub(crate) type Request = (RouteNetlinkMessage, u16);
+
+/// A socket of the network namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    raw: RawSocket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens a socket for requests.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut raw = RawSocket::new(NETLINK_ROUTE)?;
+        raw.bind_auto()?;
+        raw.connect(&SocketAddr::new(0, 0))?;
+        raw.set_cap_ack(true)?;
+        // Without it the kernel ignores the filters of a dump.
+        raw.set_netlink_get_strict_chk(true)?;
+        Ok(Self::with(raw))
+    }
+
+    /// Opens a socket that hears of the links that come and go.
+    pub(crate) fn open_link_events() -> io::Result<Self> {
+        const RTMGRP_LINK: u32 = 1;
+        let mut raw = RawSocket::new(NETLINK_ROUTE)?;
+        raw.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
+        Ok(Self::with(raw))
+    }
+
+    fn with(raw: RawSocket) -> Self {
+        Self { raw, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) }
+    }
+
+    /// Carries out one request.
+    pub(crate) fn apply(&mut self, request: Request) -> io::Result<()> {
+        self.apply_all(vec![request])?.pop().unwrap_or(Ok(()))
+    }
+
+    /// Carries out requests in their order, all of them whatever becomes of each; answers in the same order.
+    pub(crate) fn apply_all(&mut self, requests: Vec<Request>) -> io::Result<Vec<io::Result<()>>> {
+        let mut answers: Vec<_> = requests.iter().map(|_| Ok(())).collect();
+        let mut requests = requests.into_iter().zip(answers.iter_mut());
+        loop {
+            let mut waiting = HashMap::new();
+            let mut bytes = Vec::new();
+            for ((message, flags), answer) in requests.by_ref().take(BATCH) {
+                waiting.insert(self.write(&mut bytes, message, NLM_F_ACK | flags), answer);
+            }
+            if waiting.is_empty() {
+                return Ok(answers);
+            }
+            self.raw.send(&bytes, 0)?;
+            while !waiting.is_empty() {
+                self.receive(|message| {
+                    let NetlinkMessage { header, payload, .. } = message?;
+                    if let NetlinkPayload::Error(error) = payload
+                        && let Some(answer) = waiting.remove(&header.sequence_number)
+                        && error.code.is_some()
+                    {
+                        *answer = Err(error.to_io());
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+    }
+
+    /// Asks for one object.
+    pub(crate) fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        let mut bytes = Vec::new();
+        let sequence = self.write(&mut bytes, message, 0);
+        self.raw.send(&bytes, 0)?;
+        let mut answer = None;
+        loop {
+            self.receive(|message| {
+                let NetlinkMessage { header, payload, .. } = message?;
+                match payload {
+                    _ if header.sequence_number != sequence => {}
+                    NetlinkPayload::InnerMessage(inner) => answer = Some(inner),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Asks for every object that matches; begins anew when the table changed meanwhile.
+    ///
+    /// An object that cannot be read is one of others (all that is ours is plain) and is left out.
+    pub(crate) fn dump(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..DUMP_TRIES {
+            if let Some(objects) = self.dump_once(message.clone())? {
+                return Ok(objects);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's table never stood still"))
+    }
+
+    fn dump_once(&mut self, message: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+        let mut bytes = Vec::new();
+        let sequence = self.write(&mut bytes, message, NLM_F_DUMP);
+        self.raw.send(&bytes, 0)?;
+        let (mut objects, mut changed, mut done) = (Vec::new(), false, false);
+        while !done {
+            self.receive(|message| {
+                let NetlinkMessage { header, payload, .. } = match message {
+                    Ok(message) => message,
+                    Err(error) => {
+                        log::debug!("left out of a dump: {error}");
+                        return Ok(());
+                    }
+                };
+                if header.sequence_number != sequence {
+                    return Ok(());
+                }
+                changed |= header.flags & NLM_F_DUMP_INTR != 0;
+                match payload {
+                    NetlinkPayload::InnerMessage(inner) => objects.push(inner),
+                    NetlinkPayload::Done(end) if end.code != 0 => {
+                        return Err(io::Error::from_raw_os_error(end.code.abs()));
+                    }
+                    NetlinkPayload::Done(_) => done = true,
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+        }
+        Ok((!changed).then_some(objects))
+    }
+
+    /// Waits for a datagram and hands on its messages, also those that cannot be read.
+    pub(crate) fn receive(
+        &mut self,
+        mut each: impl FnMut(io::Result<NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.buffer.clear();
+        self.raw.recv(&mut self.buffer, 0)?;
+        let mut rest = self.buffer.as_slice();
+        while let Some(length) = rest.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)) {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let Some(bytes) = rest.get(..length).filter(|_| length > 0) else { break };
+            each(NetlinkMessage::deserialize(bytes).map_err(io::Error::other))?;
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Appends the request to the bytes; its sequence number.
+    fn write(&mut self, bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, message.into());
+        message.finalize();
+        let start = bytes.len();
+        bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut bytes[start..]);
+        self.sequence
+    }
+}

@@ -1,0 +1,169 @@
+//! Routes: to each pod, to nowhere for the rest of the pools, and the one by which the node reaches the world.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use nix::errno::Errno;
+
+use super::NodeError;
+use super::addresses::family;
+use super::error::{failed, is, unless_gone};
+use super::links;
+use super::netlink::{Request, Socket};
+
+/// Marks our routes, as zebra or bird mark theirs: `ip route show proto 87`.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
+
+/// Metric of the routes to nowhere: any other route to the same prefix wins.
+const LAST: u32 = u32::MAX;
+
+/// Stand for the world: no network may be given these addresses (RFC 5737, RFC 3849).
+const WORLD: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+
+/// A request that leads packets for the pod to its host end; the node's own come from `source`, if one is given.
+pub(super) fn to_pod(address: IpAddr, device: u32, source: Option<IpAddr>) -> Request {
+    let mut message = message(IpNet::from(address), RouteType::Unicast);
+    message.header.scope = RouteScope::Link;
+    message.attributes.push(RouteAttribute::Oif(device));
+    message.attributes.extend(source.map(|source| RouteAttribute::PrefSource(source.into())));
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Keeps packets for the pools' other addresses on the node; routes of pools that are no more go.
+pub(super) fn set_unreachable(socket: &mut Socket, pools: &[IpNet]) -> Result<(), NodeError> {
+    for stale in unreachable(socket)?.into_iter().filter(|pool| !pools.contains(pool)) {
+        delete_unreachable(socket, stale)?;
+    }
+    for pool in pools {
+        let message = RouteNetlinkMessage::NewRoute(to_nowhere(*pool));
+        socket
+            .apply((message, NLM_F_CREATE | NLM_F_REPLACE))
+            .map_err(failed("RTM_NEWROUTE", || format!("unreachable {pool}")))?;
+    }
+    Ok(())
+}
+
+/// Removes every route to nowhere of ours; those to pods go with their devices.
+pub(super) fn remove_unreachable(socket: &mut Socket) -> Result<(), NodeError> {
+    unreachable(socket)?.into_iter().try_for_each(|pool| delete_unreachable(socket, pool))
+}
+
+/// Compares the route that the kernel would take to a pod.
+pub(super) fn verify(socket: &mut Socket, address: IpAddr, device: u32) -> Result<(), NodeError> {
+    let object = || format!("route to {address}");
+    let expected = IpNet::from(address).prefix_len();
+    match look_up(socket, address, RouteFlags::FibMatch)? {
+        Some(route) if route.header.destination_prefix_length < expected => {
+            Err(NodeError::Missing { object: object() })
+        }
+        Some(route) if oif(&route) != Some(device) => Err(NodeError::Differs {
+            object: object(),
+            found: oif(&route).map_or_else(|| "without a device".to_owned(), |index| format!("by ifindex {index}")),
+            expected: format!("by ifindex {device}"),
+        }),
+        Some(_) => Ok(()),
+        None => Err(NodeError::Missing { object: object() }),
+    }
+}
+
+/// The smallest MTU of the devices by which packets leave for the world; `None` where no route leads there.
+pub(super) fn uplink_mtu(socket: &mut Socket) -> Result<Option<u32>, NodeError> {
+    let mut smallest = None;
+    for address in WORLD {
+        let Some(route) = look_up(socket, address, RouteFlags::empty())? else { continue };
+        let (RouteType::Unicast, Some(index)) = (route.header.kind, oif(&route)) else { continue };
+        let mtu = links::by_index(socket, index)?.map(|link| link.mtu);
+        smallest = [smallest, mtu].into_iter().flatten().min();
+    }
+    Ok(smallest)
+}
+
+fn look_up(socket: &mut Socket, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteMessage>, NodeError> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(address);
+    message.header.destination_prefix_length = IpNet::from(address).prefix_len();
+    message.header.flags = flags;
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    match socket.get(RouteNetlinkMessage::GetRoute(message)) {
+        Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(Some(route)),
+        Ok(_) => Ok(None),
+        // What no route, an unreachable and a prohibiting one are answered with, and a kernel without the family.
+        Err(error)
+            if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP]
+                .iter()
+                .any(|errno| is(&error, *errno)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(failed("RTM_GETROUTE", || address.to_string())(error)),
+    }
+}
+
+fn unreachable(socket: &mut Socket) -> Result<Vec<IpNet>, NodeError> {
+    let mut query = RouteMessage::default();
+    query.header.protocol = PROTOCOL;
+    query.header.kind = RouteType::Unreachable;
+    query.header.table = RouteHeader::RT_TABLE_MAIN;
+    let mut pools = Vec::new();
+    for address in WORLD {
+        query.header.address_family = family(address);
+        let routes = match socket.dump(&RouteNetlinkMessage::GetRoute(query.clone())) {
+            Err(error) if is(&error, Errno::EAFNOSUPPORT) || is(&error, Errno::EOPNOTSUPP) => continue,
+            other => other.map_err(failed("RTM_GETROUTE", || "routes"))?,
+        };
+        pools.extend(routes.into_iter().filter_map(|message| match message {
+            // Asked of the kernel, and looked at again: it may not know the filter.
+            RouteNetlinkMessage::NewRoute(route)
+                if route.header.protocol == PROTOCOL && route.header.kind == RouteType::Unreachable =>
+            {
+                destination(&route)
+            }
+            _ => None,
+        }));
+    }
+    Ok(pools)
+}
+
+fn delete_unreachable(socket: &mut Socket, pool: IpNet) -> Result<(), NodeError> {
+    unless_gone(socket.apply((RouteNetlinkMessage::DelRoute(to_nowhere(pool)), 0)), Errno::ESRCH)
+        .map_err(failed("RTM_DELROUTE", || format!("unreachable {pool}")))
+}
+
+fn to_nowhere(pool: IpNet) -> RouteMessage {
+    let mut message = message(pool, RouteType::Unreachable);
+    message.attributes.push(RouteAttribute::Priority(LAST));
+    message
+}
+
+fn message(destination: IpNet, kind: RouteType) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(destination.addr());
+    message.header.destination_prefix_length = destination.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = PROTOCOL;
+    message.header.kind = kind;
+    message.attributes.push(RouteAttribute::Destination(destination.network().into()));
+    message
+}
+
+fn destination(route: &RouteMessage) -> Option<IpNet> {
+    let prefix_len = route.header.destination_prefix_length;
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(ip)) => IpNet::new((*ip).into(), prefix_len).ok(),
+        RouteAttribute::Destination(RouteAddress::Inet6(ip)) => IpNet::new((*ip).into(), prefix_len).ok(),
+        _ => None,
+    })
+}
+
+fn oif(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}

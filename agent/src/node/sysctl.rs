@@ -1,0 +1,128 @@
+//! The node's sysctls: forwarding, without losing the route that router advertisements gave it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use super::NodeError;
+
+const ROOT: &str = "/proc/sys/net";
+
+/// Turns forwarding on for the families of the pools.
+///
+/// A host that forwards ignores router advertisements unless `accept_ra` is 2 (kernel documentation,
+/// `networking/ip-sysctl`), so devices that listened to them before go on listening.
+pub(super) fn forward(pools: &[IpNet]) -> Result<(), NodeError> {
+    forward_below(Path::new(ROOT), pools)
+}
+
+/// Refuses a pool of IPv6 where devices are born without IPv6.
+pub(super) fn refuse_missing_ipv6(pools: &[IpNet]) -> Result<(), NodeError> {
+    refuse_missing_ipv6_below(Path::new(ROOT), pools)
+}
+
+fn forward_below(root: &Path, pools: &[IpNet]) -> Result<(), NodeError> {
+    if pools.iter().any(|pool| pool.addr().is_ipv4()) {
+        set(root.join("ipv4/ip_forward"), "1")?;
+    }
+    let all = root.join("ipv6/conf/all/forwarding");
+    if pools.iter().any(|pool| pool.addr().is_ipv6()) && !holds(&all, "1") {
+        keep_router_advertisements(&root.join("ipv6/conf"))?;
+        set(all, "1")?;
+    }
+    Ok(())
+}
+
+fn keep_router_advertisements(conf: &Path) -> Result<(), NodeError> {
+    let devices = fs::read_dir(conf).map_err(|source| cannot(conf.to_owned(), "2", source))?;
+    for device in devices.flatten() {
+        let accept_ra = device.path().join("accept_ra");
+        if holds(&accept_ra, "1") {
+            match fs::write(&accept_ra, "2") {
+                // The device went away meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(|source| cannot(accept_ra, "2", source))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refuse_missing_ipv6_below(root: &Path, pools: &[IpNet]) -> Result<(), NodeError> {
+    let Some(pool) = pools.iter().copied().find(|pool| pool.addr().is_ipv6()) else { return Ok(()) };
+    let remedy = match fs::read_to_string(root.join("ipv6/conf/default/disable_ipv6")) {
+        Ok(value) if value.trim() == "0" => return Ok(()),
+        Ok(_) => "sysctl -w net.ipv6.conf.default.disable_ipv6=0",
+        Err(_) => "modprobe ipv6",
+    };
+    Err(NodeError::NoIpv6 { pool, remedy })
+}
+
+fn set(path: PathBuf, value: &'static str) -> Result<(), NodeError> {
+    if holds(&path, value) {
+        return Ok(());
+    }
+    fs::write(&path, value).map_err(|source| cannot(path, value, source))
+}
+
+fn holds(path: &Path, value: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.trim() == value)
+}
+
+fn cannot(path: PathBuf, value: &'static str, source: io::Error) -> NodeError {
+    NodeError::Sysctl { path, value, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, value) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{value}\n")).unwrap();
+        }
+        root
+    }
+
+    fn value(root: &tempfile::TempDir, name: &str) -> String {
+        fs::read_to_string(root.path().join(name)).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn forwarding_keeps_router_advertisements() {
+        let root = tree(&[
+            ("ipv4/ip_forward", "0"),
+            ("ipv6/conf/all/forwarding", "0"),
+            ("ipv6/conf/eth0/accept_ra", "1"),
+            ("ipv6/conf/eth1/accept_ra", "0"),
+        ]);
+        forward_below(root.path(), &["10.0.0.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()]).unwrap();
+        assert_eq!(value(&root, "ipv4/ip_forward"), "1");
+        assert_eq!(value(&root, "ipv6/conf/all/forwarding"), "1");
+        assert_eq!(value(&root, "ipv6/conf/eth0/accept_ra"), "2");
+        assert_eq!(value(&root, "ipv6/conf/eth1/accept_ra"), "0");
+    }
+
+    #[test]
+    fn a_family_without_a_pool_is_left_alone() {
+        let root = tree(&[("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")]);
+        forward_below(root.path(), &["10.0.0.0/24".parse().unwrap()]).unwrap();
+        assert_eq!(value(&root, "ipv6/conf/all/forwarding"), "0");
+    }
+
+    #[test]
+    fn missing_ipv6_is_named_with_its_remedy() {
+        let pools = ["fd00::/64".parse().unwrap()];
+        let off = tree(&[("ipv6/conf/default/disable_ipv6", "1")]);
+        assert!(refuse_missing_ipv6_below(off.path(), &pools).unwrap_err().to_string().contains("sysctl -w"));
+        let none = tree(&[]);
+        assert!(refuse_missing_ipv6_below(none.path(), &pools).unwrap_err().to_string().contains("modprobe"));
+        let on = tree(&[("ipv6/conf/default/disable_ipv6", "0")]);
+        refuse_missing_ipv6_below(on.path(), &pools).unwrap();
+    }
+}
