@@ -4,6 +4,7 @@
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;
+pub mod cri;
 pub mod daemon;
 pub mod drops;
 pub mod exec;
@@ -13,6 +14,7 @@ pub mod netns;
 pub mod node;
 pub mod packet;
 pub mod pod;
+pub mod program;
 pub mod runtime;
 pub mod site;
 pub mod traffic;
