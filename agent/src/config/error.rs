@@ -1,0 +1,109 @@
+//! What can be wrong with a configuration.
+
+use std::path::PathBuf;
+
+use super::cidr::CidrError;
+
+/// A flag, a variable or a key of the file is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The command line does not parse, or asks for help or the version.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// The file cannot be read.
+    #[error("config file {} cannot be read", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("config file {}, line {line}, is not TOML: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: usize,
+        /// What the parser stumbled over.
+        problem: String,
+    },
+    /// The file has a key that is no setting.
+    #[error("config file {}: unknown key {key:?}: did you mean {nearest:?}?", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The setting with the most similar name.
+        nearest: String,
+    },
+    /// A key's value has another type.
+    #[error("config file {}: {key}: {problem}", path.display())]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// Kubernetes is not there yet.
+    #[error("--standalone is missing: this version runs only without Kubernetes, with its pod ranges from --pod-cidr")]
+    NotStandalone,
+    /// A pod range cannot be used.
+    #[error(transparent)]
+    Cidr(#[from] CidrError),
+    /// A path that cannot be used.
+    #[error("{field} {} {why}", path.display())]
+    Path {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// What is wrong and the remedy.
+        why: &'static str,
+    },
+    /// The socket's path would not fit.
+    #[error("run-dir {} is too long for a socket below it: at most {most} bytes", path.display())]
+    RunDirTooLong {
+        /// Its value.
+        path: PathBuf,
+        /// Bytes that fit.
+        most: usize,
+    },
+    /// The MTU is out of range for the families of the pods.
+    #[error("mtu {mtu} is out of range: {least} to {most} bytes with these pod ranges")]
+    Mtu {
+        /// Its value, bytes.
+        mtu: u32,
+        /// Least bytes.
+        least: u32,
+        /// Most bytes.
+        most: u32,
+    },
+    /// Not a way to attach.
+    #[error("attach {text:?} is unknown: write auto, tcx or clsact")]
+    Attach {
+        /// Its value.
+        text: String,
+    },
+    /// Not a level.
+    #[error("log-level {text:?} is unknown: write error, warn, info, debug, trace or off")]
+    LogLevel {
+        /// Its value.
+        text: String,
+    },
+    /// Not an address and port.
+    #[error("listen {text:?} is not an address and port: write it as 127.0.0.1:9850 or [::1]:9850")]
+    Listen {
+        /// Its value.
+        text: String,
+    },
+    /// Not a node name.
+    #[error("node-name {name:?} must have 1 to 253 characters without white space: give --node-name")]
+    NodeName {
+        /// Its value.
+        name: String,
+    },
+}

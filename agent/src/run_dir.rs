@@ -1,0 +1,163 @@
+//! The run directory: what lies where in it, and the lock that keeps it to one agent.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Directory of socket, records and spool.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+}
+
+/// Held as long as this process is the directory's agent; the kernel lets go of it when the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// The run directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// Another process holds the lock.
+    #[error("another agent already runs on {} (pid {pid}): stop it or choose another --run-dir", dir.display())]
+    Taken {
+        /// The run directory.
+        dir: PathBuf,
+        /// What the other agent wrote into the lock file.
+        pid: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {doing} {}{}", path.display(), remedy(source))]
+    Io {
+        /// What failed.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What to do about a failed file operation in the run directory, as the tail of a sentence.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free space on its filesystem)",
+        io::ErrorKind::ReadOnlyFilesystem => " (its filesystem is read-only: remount it or choose another --run-dir)",
+        io::ErrorKind::PermissionDenied => " (run as root)",
+        io::ErrorKind::NotADirectory => " (a file is in the way: choose another --run-dir)",
+        _ => "",
+    }
+}
+
+impl RunDir {
+    /// Where it is unless told otherwise.
+    pub(crate) const DEFAULT: &str = "/run/weft";
+    /// The longest name of a socket in it.
+    pub(crate) const LONGEST_SOCKET_NAME: &str = "agent.sock.new";
+
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where clients connect.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path.join("agent.sock")
+    }
+
+    /// Where the socket is bound before it takes its place.
+    pub(crate) fn new_socket(&self) -> PathBuf {
+        self.path.join(Self::LONGEST_SOCKET_NAME)
+    }
+
+    /// Records, a file each.
+    pub(crate) fn attachments(&self) -> PathBuf {
+        self.path.join("attachments")
+    }
+
+    /// Removals that plugins left while no agent ran, a file each.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
+    /// What `/sys/kernel/rcu_expedited` held before the agent changed it.
+    pub(crate) fn rcu_note(&self) -> PathBuf {
+        self.path.join("rcu-expedited")
+    }
+
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.path.join("agent.lock")
+    }
+
+    /// Makes the directories that are missing.
+    pub(crate) fn create(&self) -> Result<(), RunDirError> {
+        make(&self.path, 0o755)?;
+        make(&self.attachments(), 0o700)?;
+        make(&self.spool(), 0o700)
+    }
+
+    /// Takes the directory for this process.
+    pub(crate) fn lock(&self) -> Result<Lock, RunDirError> {
+        let path = self.lock_file();
+        let failed = |doing| {
+            let path = path.clone();
+            move |source| RunDirError::Io { doing, path, source }
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // A lock without readable pid is a lock all the same.
+                let _ = file.take(32).read_to_string(&mut pid);
+                return Err(RunDirError::Taken { dir: self.path.clone(), pid: pid.trim().to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+        }
+        file.set_len(0).map_err(failed("write"))?;
+        writeln!(file, "{}", std::process::id()).map_err(failed("write"))?;
+        Ok(Lock { _file: file })
+    }
+}
+
+fn make(path: &Path, mode: u32) -> Result<(), RunDirError> {
+    match DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Ok(()) => Ok(()),
+        // On a read-only filesystem mkdir(2) may say EROFS for a directory that is there.
+        Err(_) if fs::metadata(path).is_ok_and(|found| found.is_dir()) => Ok(()),
+        Err(source) => Err(RunDirError::Io { doing: "create directory", path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_a_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(temp.path().join("run"));
+        dir.create().unwrap();
+        let lock = dir.lock().unwrap();
+        let second = dir.lock().unwrap_err().to_string();
+        assert!(second.contains(&format!("(pid {})", std::process::id())), "{second}");
+        drop(lock);
+        dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = RunDir::new(path.join("run")).create().unwrap_err().to_string();
+        assert!(error.contains("file/run") && error.contains("choose another --run-dir"), "{error}");
+    }
+}
