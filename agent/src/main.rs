@@ -1,1 +1,74 @@
-fn main() {}
+//! `weft-agent`: the daemon of a node, and its clean-up.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use log::LevelFilter;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::LocalSet;
+use weft_agent::cleanup::clean_up;
+use weft_agent::config::{self, Command, Config, ConfigError};
+use weft_agent::{Agent, text};
+
+/// Threads for calls that wait for the kernel's rtnl lock: it is one lock, more would only wait side by side.
+const BLOCKING_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let Err(error) = start() else { return ExitCode::SUCCESS };
+    match error.downcast::<ConfigError>() {
+        Ok(error) => match *error {
+            // Help, version and usage know where and how they are shown.
+            ConfigError::CommandLine(error) => error.exit(),
+            error => complain(&error, 2),
+        },
+        Err(error) => complain(error.as_ref(), 1),
+    }
+}
+
+fn complain(error: &dyn Error, code: u8) -> ExitCode {
+    // Without stderr there is nobody to tell.
+    let _ = writeln!(io::stderr(), "weft-agent: {}", text::chain(error));
+    ExitCode::from(code)
+}
+
+fn start() -> Result<(), Box<dyn Error>> {
+    match config::parse(std::env::args_os())? {
+        Command::Run(config) => {
+            start_log(config.log_level);
+            runtime()?.block_on(serve(config))
+        }
+        Command::Cleanup(config) => {
+            start_log(config.log_level);
+            Ok(runtime()?.block_on(clean_up(&config))?)
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let tasks = LocalSet::new();
+    let agent = tokio::select! {
+        agent = tasks.run_until(Agent::build(config)) => agent?,
+        () = either(&mut terminate, &mut interrupt) => return Ok(()),
+    };
+    let (mut again, mut interrupt_again) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = either(&mut terminate, &mut interrupt);
+    Ok(agent.run(tasks, stop, either(&mut again, &mut interrupt_again)).await?)
+}
+
+async fn either(first: &mut Signal, second: &mut Signal) {
+    tokio::select! {
+        _ = first.recv() => {}
+        _ = second.recv() => {}
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()
+}
+
+fn start_log(level: LevelFilter) {
+    env_logger::Builder::new().filter_level(level).init();
+}

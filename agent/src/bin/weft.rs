@@ -1,1 +1,7 @@
-fn main() {}
+//! `weft`: the operator's command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weft_agent::cli::main()
+}

@@ -51,6 +51,16 @@ impl Record {
         Some(Endpoint { id: self.id, origin: self.origin, spec })
     }
 
+    /// Every address that nobody else may have while this record stands.
+    pub fn addresses(&self) -> &[IpAddr] {
+        self.endpoint.as_ref().map_or(&self.leased, |spec| &spec.addresses)
+    }
+
+    /// Whether the address is one of them.
+    pub fn holds(&self, addr: IpAddr) -> bool {
+        self.addresses().contains(&addr)
+    }
+
     /// What the API tells of it.
     pub fn info(&self) -> EndpointInfo {
         EndpointInfo {
@@ -61,7 +71,7 @@ impl Record {
             origin: self.origin,
             netns: self.netns.clone(),
             pod: self.pod.clone(),
-            addresses: self.endpoint.as_ref().map_or_else(|| self.leased.clone(), |spec| spec.addresses.clone()),
+            addresses: self.addresses().to_vec(),
             endpoint: self.endpoint.clone(),
         }
     }

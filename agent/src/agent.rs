@@ -1,0 +1,203 @@
+//! The daemon: from a configuration to a handle, from the handle to the end.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{Mode, umask};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use weft_cni::link::link_group;
+
+use crate::api::{App, serve_health, serve_socket};
+use crate::config::Config;
+use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
+use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
+use crate::ipam::Pools;
+use crate::kernel::Host;
+use crate::monitor::{self, DropLog, RequestStats};
+use crate::node::{Expedite, Node, NodeError};
+use crate::run_dir::{Lock, RunDir, RunDirError};
+
+/// How often records and kernel are compared while nothing happens.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// How long requests may take to end after the agent was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// This boot has no name.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node cannot be made what the records say.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The programs or maps cannot be brought up.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The node's devices and routes cannot be brought up.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The socket cannot be made.
+    #[error("cannot listen on {}{}", path.display(), crate::run_dir::remedy(source))]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Health and metrics cannot be served.
+    #[error("cannot listen on {listen}: choose another --listen")]
+    Listen {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A node's agent that has brought everything up and waits to serve.
+pub struct Agent {
+    app: Rc<App<Host>>,
+    events: EventStream,
+    health: Option<TcpListener>,
+    run_dir: RunDir,
+    _lock: Lock,
+}
+
+impl Agent {
+    /// Takes the run directory, loads the datapath, prepares the node and makes both what the records say. Runs
+    /// inside a [`LocalSet`].
+    ///
+    /// # Errors
+    /// The first step that failed; a running pod's datapath is as it was before or better.
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let run_dir = RunDir::new(config.run_dir);
+        run_dir.create()?;
+        let lock = run_dir.lock()?;
+        let health = match config.listen {
+            Some(listen) => {
+                let bound = TcpListener::bind(listen).await;
+                Some(bound.map_err(|source| StartError::Listen { listen, source })?)
+            }
+            None => None,
+        };
+        let boot = boot_id()?;
+        let link_group = link_group(run_dir.path());
+        let expedite = Expedite::new(config.expedite_rcu, run_dir.path());
+        let datapath = Datapath::load(&DatapathConfig {
+            bpf_dir: config.bpf_dir,
+            attach: config.attach,
+            expedite: expedite.clone(),
+        })?;
+        let node = Node::open(link_group, &expedite)?;
+        node.prepare(&config.pod_cidrs).await?;
+        let events = datapath.events()?;
+        let kernel = Host { datapath: Arc::new(datapath), node };
+        let identity = Identity { link_group, boot, mtu: config.mtu };
+        let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
+        endpoints.restore().await?;
+        let app = Rc::new(App {
+            endpoints,
+            drops: Rc::default(),
+            requests: RequestStats::default(),
+            node_name: config.node_name,
+            kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
+            started,
+        });
+        Ok(Self { app, events, health, run_dir, _lock: lock })
+    }
+
+    /// Serves until `stop` is done, then ends the requests that run; the datapath stays. `hurry` ends it at once.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub async fn run(
+        self,
+        tasks: LocalSet,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
+        let socket = listen(&self.run_dir)?;
+        let (stopping, watcher) = watch::channel(false);
+        let Self { app, events, health, run_dir, _lock } = self;
+        let drops: Rc<DropLog> = Rc::clone(&app.drops);
+        tasks
+            .run_until(async {
+                spawn_local(monitor::watch(events, Rc::clone(&drops), Rc::clone(&app.endpoints), watcher.clone()));
+                spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
+                if let Some(listener) = health {
+                    spawn_local(serve_health(Rc::clone(&app), listener, watcher.clone()));
+                }
+                spawn_local(serve_socket(Rc::clone(&app), socket, watcher));
+                log::info!("ready after {} ms on {}", app.started.elapsed().as_millis(), run_dir.socket().display());
+                notify(&[sd_notify::NotifyState::Ready]);
+                stop.await;
+            })
+            .await;
+        log::info!("stopping: the datapath stays");
+        notify(&[sd_notify::NotifyState::Stopping]);
+        // Nobody new comes in; a client that finds no socket helps itself.
+        if let Err(error) = fs::remove_file(run_dir.socket()) {
+            log::warn!("cannot remove {}: {error}", run_dir.socket().display());
+        }
+        stopping.send_replace(true);
+        drops.close();
+        tokio::select! {
+            drained = timeout(DRAIN, tasks) => if drained.is_err() {
+                log::warn!("requests did not end within {} s, leaving them", DRAIN.as_secs());
+            },
+            () = hurry => log::warn!("told twice to stop, leaving at once"),
+        }
+        Ok(())
+    }
+}
+
+async fn keep_whole(app: Rc<App<Host>>, mut stopping: watch::Receiver<bool>) {
+    let mut rounds = interval(RECONCILE);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, and the start has just done it.
+    rounds.tick().await;
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => app.endpoints.reconcile().await,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+/// Binds under another name first: whoever finds the socket finds it listening, and for root alone.
+fn listen(run_dir: &RunDir) -> Result<UnixListener, StartError> {
+    let (draft, path) = (run_dir.new_socket(), run_dir.socket());
+    let bound = match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => {
+            let before = umask(Mode::S_IXUSR | Mode::S_IRWXG | Mode::S_IRWXO);
+            let bound = UnixListener::bind(&draft);
+            umask(before);
+            bound.and_then(|listener| fs::rename(&draft, &path).map(|()| listener))
+        }
+    };
+    bound.map_err(|source| StartError::Socket { path, source })
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("cannot tell the service manager: {error}");
+    }
+}
+
+fn read_line(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}

@@ -1,0 +1,36 @@
+//! The agent's socket: HTTP/1.1 and JSON, as `weft_cni::api` describes it.
+
+mod attachments;
+mod body;
+mod drops;
+mod endpoints;
+mod error;
+mod gc;
+mod health;
+mod maps;
+mod route;
+mod server;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::endpoint::Endpoints;
+use crate::monitor::{DropLog, RequestStats};
+
+pub(crate) use server::{serve_health, serve_socket};
+
+/// What the requests work on.
+#[derive(Debug)]
+pub(crate) struct App<K> {
+    pub(crate) endpoints: Rc<Endpoints<K>>,
+    pub(crate) drops: Rc<DropLog>,
+    pub(crate) requests: RequestStats,
+    /// Name of the node.
+    pub(crate) node_name: String,
+    /// Kernel release.
+    pub(crate) kernel_release: String,
+    pub(crate) started: Instant,
+}

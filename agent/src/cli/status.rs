@@ -1,0 +1,60 @@
+//! `weft status`.
+
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use weft_cni::api::Status;
+use weft_cni::client::Client;
+
+use super::error::CliError;
+use super::get;
+use super::output::Output;
+
+/// Pause between two questions while waiting.
+const PACE: Duration = Duration::from_millis(20);
+
+pub(super) fn show(client: &mut Client, output: &Output, wait: Option<Duration>) -> Result<ExitCode, CliError> {
+    let deadline = wait.map(|wait| Instant::now() + wait);
+    let status = loop {
+        let status: Result<Status, _> = get(client, "/v1/status");
+        let settled = match &status {
+            Ok(status) => status.ready,
+            Err(error) => !matches!(error, CliError::Away { .. }),
+        };
+        if settled || deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+            break status?;
+        }
+        sleep(PACE);
+    };
+    if output.is_json() {
+        Output::json(&status)?;
+    } else {
+        table(output, &status)?;
+    }
+    Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(output: &Output, status: &Status) -> Result<(), CliError> {
+    let mut table = output.new_table(&[]);
+    let state = if status.ready { "ready" } else { "not ready" };
+    table.add_row(vec!["State".into(), Output::mark(state, status.ready)]);
+    let uptime = Duration::from_secs(status.uptime_ms / 1000);
+    for (name, value) in [
+        ("Node", status.node.clone()),
+        ("Agent", format!("{}, up {uptime:?}", status.version)),
+        ("Kernel", status.kernel.clone()),
+        ("Datapath", format!("ABI {}, attached by {}", status.abi, status.attach)),
+        ("Endpoints", status.endpoints.to_string()),
+    ] {
+        table.add_row([name, &value]);
+    }
+    for pool in &status.pools {
+        let text = format!("{}: {} of {} leased, {} resting", pool.cidr, pool.used, pool.capacity, pool.resting);
+        table.add_row(["Pool", &text]);
+    }
+    for problem in &status.problems {
+        table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
+    }
+    Ok(Output::table(table)?)
+}

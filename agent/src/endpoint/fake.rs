@@ -1,0 +1,133 @@
+//! A kernel for tests: links, attached endpoints, and failures on order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use weft_cni::api::{MapInfo, VerdictCount};
+
+use crate::kernel::{Kernel, KernelError};
+use crate::node::HostLink;
+
+use super::Endpoint;
+
+/// Remembers what it was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    pub(crate) links: RefCell<BTreeMap<String, HostLink>>,
+    pub(crate) attached: RefCell<BTreeMap<u32, Endpoint>>,
+    /// Names of calls that fail.
+    pub(crate) broken: RefCell<BTreeSet<&'static str>>,
+    pub(crate) clock: Cell<Duration>,
+}
+
+impl Fake {
+    pub(crate) const GROUP: u32 = 0x5700_0002;
+
+    pub(crate) fn add_link(&self, name: &str, ifindex: u32) {
+        let link = HostLink { ifindex, name: name.to_owned(), group: Self::GROUP };
+        self.links.borrow_mut().insert(name.to_owned(), link);
+    }
+
+    async fn call(&self, name: &'static str) -> Result<(), KernelError> {
+        // As netlink does: something else runs meanwhile.
+        tokio::task::yield_now().await;
+        if self.broken.borrow().contains(name) { Err(KernelError::Staged(name)) } else { Ok(()) }
+    }
+}
+
+impl Kernel for Fake {
+    fn publish(&self, _live: &[Endpoint]) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    async fn attach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.call("attach").await?;
+        if !self.links.borrow().values().any(|link| link.ifindex == endpoint.spec.host_ifindex) {
+            return Err(KernelError::Staged("no such device"));
+        }
+        self.attached.borrow_mut().insert(endpoint.id, endpoint.clone());
+        Ok(())
+    }
+
+    async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.call("detach").await?;
+        self.attached.borrow_mut().remove(&endpoint.id);
+        Ok(())
+    }
+
+    async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.call("verify").await?;
+        if self.attached.borrow().get(&endpoint.id) == Some(endpoint) {
+            Ok(())
+        } else {
+            Err(KernelError::Staged("not attached"))
+        }
+    }
+
+    fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
+        let mut attached = self.attached.borrow_mut();
+        let before = attached.len();
+        attached.retain(|_, endpoint| live.contains(endpoint));
+        Ok(before - attached.len())
+    }
+
+    async fn own_links(&self) -> Result<Vec<HostLink>, KernelError> {
+        self.call("own_links").await?;
+        Ok(self.links.borrow().values().filter(|link| link.group == Self::GROUP).cloned().collect())
+    }
+
+    async fn link(&self, name: &str) -> Result<Option<HostLink>, KernelError> {
+        self.call("link").await?;
+        Ok(self.links.borrow().get(name).cloned())
+    }
+
+    async fn remove_link(&self, name: &str) -> Result<(), KernelError> {
+        self.call("remove_link").await?;
+        self.links.borrow_mut().remove(name);
+        Ok(())
+    }
+
+    async fn addresses(&self) -> Result<Vec<IpAddr>, KernelError> {
+        self.call("addresses").await?;
+        Ok(vec!["192.0.2.1".parse().unwrap()])
+    }
+
+    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
+        Ok(1450)
+    }
+
+    fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {
+        Ok(vec![MapInfo {
+            name: "pods".into(),
+            kind: "hash".into(),
+            key_size: 16,
+            value_size: 24,
+            max_entries: 8192,
+            entries: Some(self.attached.borrow().len() as u64),
+            pinned: "/sys/fs/bpf/weft/v1/pods".into(),
+        }])
+    }
+
+    fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, KernelError> {
+        Ok((map == "pods").then(Vec::new))
+    }
+
+    fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError> {
+        let (reason, direction) = ("source-mac".into(), "egress".into());
+        Ok(vec![VerdictCount { reason, direction, drop: true, packets: 2, bytes: 84 }])
+    }
+
+    fn attach_name(&self) -> &'static str {
+        "tcx"
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn boottime(&self) -> Duration {
+        self.clock.get()
+    }
+}

@@ -1,0 +1,155 @@
+//! The one door to the kernel for all that decides; tests put another behind it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use weft_cni::api::{MapInfo, VerdictCount};
+
+use crate::datapath::{Datapath, DatapathError};
+use crate::endpoint::Endpoint;
+use crate::node::{HostLink, Node, NodeError};
+
+/// The kernel refused, or is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Programs and maps.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// Devices and routes.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The thread that made the call is gone.
+    #[error("the call was abandoned")]
+    Abandoned(#[from] tokio::task::JoinError),
+    /// A failure that a test ordered.
+    #[cfg(test)]
+    #[error("{0}")]
+    Staged(&'static str),
+}
+
+/// What the agent asks of the kernel, in terms of endpoints and links.
+pub(crate) trait Kernel: 'static {
+    /// Writes the map entries of every endpoint there is, before the first of them is attached anew.
+    fn publish(&self, live: &[Endpoint]) -> Result<(), KernelError>;
+    /// Joins the endpoint: programs, map entries, the node's routes. Does what is missing and nothing else.
+    async fn attach(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// Takes programs and map entries away; the node's routes go with the link.
+    async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// Compares everything that [`Kernel::attach`] made with the endpoint; the first difference is the error.
+    async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// Removes map entries and pins that belong to none of these endpoints; returns how many.
+    fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError>;
+    /// Every link of the agent's group.
+    async fn own_links(&self) -> Result<Vec<HostLink>, KernelError>;
+    /// The link of that name, of whatever group.
+    async fn link(&self, name: &str) -> Result<Option<HostLink>, KernelError>;
+    /// Removes a link of the agent's group; one that is gone is no error.
+    async fn remove_link(&self, name: &str) -> Result<(), KernelError>;
+    /// Addresses of the node.
+    async fn addresses(&self) -> Result<Vec<IpAddr>, KernelError>;
+    /// MTU of the uplink in bytes.
+    async fn uplink_mtu(&self) -> Result<u32, KernelError>;
+    /// Every map of the datapath.
+    fn maps(&self) -> Result<Vec<MapInfo>, KernelError>;
+    /// Entries of a map; `None` for a map that is not the datapath's.
+    fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, KernelError>;
+    /// Verdicts that were counted at least once.
+    fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError>;
+    /// `tcx` or `clsact`.
+    fn attach_name(&self) -> &'static str;
+    /// What works, but not as well as it could; a sentence each.
+    fn warnings(&self) -> Vec<String>;
+    /// Time since boot, sleep included: `CLOCK_BOOTTIME`.
+    fn boottime(&self) -> Duration;
+}
+
+/// The kernel of this node.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) datapath: Arc<Datapath>,
+    pub(crate) node: Node,
+}
+
+impl Host {
+    /// Makes a call that may wait for the kernel's rtnl lock on a thread where nothing else waits for it.
+    async fn blocking(
+        &self,
+        endpoint: &Endpoint,
+        call: fn(&Datapath, &Endpoint) -> Result<(), DatapathError>,
+    ) -> Result<(), KernelError> {
+        let (datapath, endpoint) = (Arc::clone(&self.datapath), endpoint.clone());
+        Ok(tokio::task::spawn_blocking(move || call(&datapath, &endpoint)).await??)
+    }
+}
+
+impl Kernel for Host {
+    fn publish(&self, live: &[Endpoint]) -> Result<(), KernelError> {
+        Ok(self.datapath.publish(live)?)
+    }
+
+    async fn attach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        // The programs first: no route leads to a pod that is not guarded yet.
+        self.blocking(endpoint, Datapath::attach).await?;
+        Ok(self.node.connect(endpoint).await?)
+    }
+
+    async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.blocking(endpoint, Datapath::detach).await
+    }
+
+    async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.datapath.verify(endpoint)?;
+        Ok(self.node.verify(endpoint).await?)
+    }
+
+    fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
+        Ok(self.datapath.sweep(live)?)
+    }
+
+    async fn own_links(&self) -> Result<Vec<HostLink>, KernelError> {
+        Ok(self.node.own_links().await?)
+    }
+
+    async fn link(&self, name: &str) -> Result<Option<HostLink>, KernelError> {
+        Ok(self.node.link(name).await?)
+    }
+
+    async fn remove_link(&self, name: &str) -> Result<(), KernelError> {
+        Ok(self.node.remove_link(name).await?)
+    }
+
+    async fn addresses(&self) -> Result<Vec<IpAddr>, KernelError> {
+        Ok(self.node.addresses().await?)
+    }
+
+    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
+        Ok(self.node.uplink_mtu().await?)
+    }
+
+    fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {
+        Ok(self.datapath.maps()?)
+    }
+
+    fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, KernelError> {
+        Ok(self.datapath.dump(map)?)
+    }
+
+    fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError> {
+        Ok(self.datapath.verdicts()?)
+    }
+
+    fn attach_name(&self) -> &'static str {
+        self.datapath.attach_name()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.datapath.warnings()
+    }
+
+    fn boottime(&self) -> Duration {
+        // Only an unknown clock can fail, and this one is there since Linux 2.6.39.
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    }
+}

@@ -1,0 +1,192 @@
+//! Dropped packets: the newest ones, and a stream of those to come.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::body::Bytes;
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::{mpsc, watch as watcher};
+use weft_abi::{Addr, Direction, DropEvent, Reason};
+use weft_cni::api::{AttachmentKey, Drop as DropRecord};
+use weft_cni::mac::Mac;
+
+use crate::datapath::EventStream;
+use crate::endpoint::Endpoints;
+use crate::kernel::Kernel;
+use crate::text;
+
+/// Drops that are remembered.
+const HISTORY: usize = 1024;
+/// Lines that wait for a follower; one that reads slower than packets are dropped misses some.
+const BACKLOG: usize = 1024;
+/// A flood of drops is looked at this often; what does not fit the ring buffer meanwhile is only counted.
+const PACE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
+pub(crate) struct DropLog {
+    recent: RefCell<VecDeque<DropRecord>>,
+    followers: RefCell<Vec<mpsc::Sender<Bytes>>>,
+}
+
+impl DropLog {
+    /// The newest drops, newest last.
+    pub(crate) fn recent(&self) -> Vec<DropRecord> {
+        self.recent.borrow().iter().cloned().collect()
+    }
+
+    /// Drops from now on, a line of JSON each, until the agent stops.
+    pub(crate) fn follow(&self) -> mpsc::Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        self.followers.borrow_mut().push(sender);
+        receiver
+    }
+
+    /// Ends every stream.
+    pub(crate) fn close(&self) {
+        self.followers.borrow_mut().clear();
+    }
+
+    fn record(&self, drop: DropRecord) {
+        let mut followers = self.followers.borrow_mut();
+        followers.retain(|follower| !follower.is_closed());
+        if !followers.is_empty()
+            && let Ok(mut line) = serde_json::to_vec(&drop)
+        {
+            line.push(b'\n');
+            let line = Bytes::from(line);
+            for follower in followers.iter() {
+                // A full backlog is the follower's loss.
+                let _ = follower.try_send(line.clone());
+            }
+        }
+        let mut recent = self.recent.borrow_mut();
+        if recent.len() == HISTORY {
+            recent.pop_front();
+        }
+        recent.push_back(drop);
+    }
+}
+
+/// Reads the datapath's drops into the log until the agent stops. Costs nothing while nothing is dropped.
+pub(crate) async fn watch<K: Kernel>(
+    mut events: EventStream,
+    log: Rc<DropLog>,
+    endpoints: Rc<Endpoints<K>>,
+    mut stopping: watcher::Receiver<bool>,
+) {
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            read = events.next_batch(&mut batch) => if let Err(error) = read {
+                return log::warn!("drops are only counted from now on: {}", text::chain(&error));
+            },
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let clock = Clock::now();
+        for event in batch.drain(..) {
+            log.record(describe(&event, clock, endpoints.by_ifindex(event.ifindex)));
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Two clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    unix: Duration,
+    monotonic: Duration,
+}
+
+impl Clock {
+    fn now() -> Self {
+        Self {
+            unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            monotonic: clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default(),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch at a moment of the monotonic clock.
+    fn unix_ms(self, monotonic_ns: u64) -> u64 {
+        let ago = self.monotonic.saturating_sub(Duration::from_nanos(monotonic_ns));
+        u64::try_from(self.unix.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn describe(event: &DropEvent, clock: Clock, endpoint: Option<AttachmentKey>) -> DropRecord {
+    let direction = Direction::ALL.into_iter().find(|direction| *direction as u32 == event.direction);
+    DropRecord {
+        time_ms: clock.unix_ms(event.ktime_ns),
+        reason: Reason::from_number(event.reason).map_or("unknown", Reason::name).to_owned(),
+        direction: direction.map_or("unknown", Direction::name).to_owned(),
+        ifindex: event.ifindex,
+        endpoint,
+        src: known(event.src),
+        dst: known(event.dst),
+        src_mac: Mac(event.src_mac),
+        dst_mac: Mac(event.dst_mac),
+        ethertype: event.ethertype,
+        protocol: event.protocol,
+        len: event.len,
+    }
+}
+
+fn known(addr: Addr) -> Option<IpAddr> {
+    (addr != Addr::default()).then(|| addr.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: Clock = Clock { unix: Duration::from_secs(1000), monotonic: Duration::from_secs(10) };
+
+    fn event(ifindex: u32) -> DropEvent {
+        DropEvent {
+            ktime_ns: 9_500_000_000,
+            reason: Reason::SourceAddr as u32,
+            direction: Direction::Ingress as u32,
+            ifindex,
+            len: 60,
+            src: IpAddr::from([10, 0, 0, 2]).into(),
+            ethertype: 0x0800,
+            protocol: 17,
+            ..DropEvent::default()
+        }
+    }
+
+    #[test]
+    fn events_are_put_into_words() {
+        let drop = describe(&event(7), CLOCK, None);
+        assert_eq!((drop.time_ms, drop.reason.as_str(), drop.direction.as_str()), (999_500, "source-addr", "ingress"));
+        assert_eq!((drop.src, drop.dst), (Some([10, 0, 0, 2].into()), None));
+        let strange = describe(&DropEvent { reason: 999, direction: 9, ..event(7) }, CLOCK, None);
+        assert_eq!((strange.reason.as_str(), strange.direction.as_str()), ("unknown", "unknown"));
+    }
+
+    #[test]
+    fn history_is_bounded_and_followers_come_and_go() {
+        let log = DropLog::default();
+        log.record(describe(&event(0), CLOCK, None));
+        let mut follower = log.follow();
+        drop(log.follow());
+        for ifindex in 1..=u32::try_from(HISTORY).unwrap() + 5 {
+            log.record(describe(&event(ifindex), CLOCK, None));
+        }
+        let recent = log.recent();
+        assert_eq!((recent.len(), recent[0].ifindex), (HISTORY, 6));
+        assert_eq!(log.followers.borrow().len(), 1);
+        let line = follower.try_recv().unwrap();
+        assert!(line.ends_with(b"}\n"));
+        assert_eq!(serde_json::from_slice::<DropRecord>(&line).unwrap().ifindex, 1);
+        log.close();
+        let mut left = 0;
+        while follower.try_recv().is_ok() {
+            left += 1;
+        }
+        assert_eq!(left, BACKLOG - 1);
+        assert!(follower.is_closed());
+    }
+}
