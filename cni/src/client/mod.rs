@@ -1,6 +1,8 @@
 //! The way to the agent: HTTP/1.1 over its unix socket, blocking, each request with a deadline.
 
 mod connection;
+#[cfg(test)]
+pub(crate) mod fake_agent;
 mod http;
 mod lines;
 

@@ -1,78 +1,16 @@
 //! The client against an agent that says exactly what each test wants.
 
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
+use std::os::unix::net::UnixListener;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::fake_agent::{Agent, with_length};
 use super::*;
-
-struct Agent {
-    dir: TempDir,
-    thread: JoinHandle<Vec<String>>,
-}
-
-impl Agent {
-    /// Answers each connection's requests with the texts of its list, in order, and closes it then.
-    fn saying(connections: Vec<Vec<Vec<u8>>>) -> Self {
-        let dir = TempDir::new().unwrap();
-        let listener = UnixListener::bind(dir.path().join("agent.sock")).unwrap();
-        let thread = thread::spawn(move || {
-            let mut heard = Vec::new();
-            for answers in connections {
-                let mut stream = listener.accept().unwrap().0;
-                for answer in answers {
-                    heard.push(hear(&mut stream));
-                    stream.write_all(&answer).unwrap();
-                }
-            }
-            heard
-        });
-        Self { dir, thread }
-    }
-
-    fn once(answer: &str) -> Self {
-        Self::saying(vec![vec![answer.into()]])
-    }
-
-    fn client(&self) -> Client {
-        Client::new(self.socket())
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("agent.sock")
-    }
-
-    fn heard(self) -> Vec<String> {
-        self.thread.join().unwrap()
-    }
-}
-
-/// One request: its head, and its body by `Content-Length`.
-fn hear(stream: &mut UnixStream) -> String {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        text.extend(byte);
-    }
-    let head = String::from_utf8(text.clone()).unwrap();
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).unwrap();
-    head + std::str::from_utf8(&body).unwrap()
-}
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
-}
-
-fn with_length(status: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
 #[test]

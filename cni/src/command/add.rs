@@ -12,7 +12,7 @@ use crate::command::release::release;
 use crate::command::{Call, UNDO_DEADLINE, adopt};
 use crate::ipam::Assignment;
 use crate::ipam::delegate::Delegate;
-use crate::link::inspect::link_by_name;
+use crate::link::inspect::{get_by_index, link_by_name};
 use crate::link::netlink::Netlink;
 use crate::link::netns::Netns;
 use crate::link::pod::PodSide;
@@ -145,6 +145,8 @@ fn connect(pod: &mut Pod, veth: &Veth, assignment: &Assignment) -> Result<Pair, 
         gateway_mac: veth.host_mac,
     };
     side.configure(&mut pod.netlink, &pod.netns)?;
+    // Both ends are up: the host end has a carrier now, too.
+    node.batch(vec![get_by_index(pair.host_ifindex)])?.complete()?;
     Ok(pair)
 }
 

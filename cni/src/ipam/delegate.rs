@@ -97,26 +97,10 @@ impl<'a> Delegate<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use tempfile::TempDir;
 
     use super::*;
-
-    fn plugin(script: &str) -> TempDir {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("fake");
-        // Written by another process: a descriptor of ours that a parallel test's fork inherits would keep the
-        // file busy.
-        let written = Command::new("/bin/sh")
-            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2""#, "sh", script])
-            .arg(&path)
-            .status();
-        assert!(written.unwrap().success());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        dir
-    }
+    use crate::ipam::fake_plugin::plugin;
 
     fn find(dir: &TempDir) -> Delegate<'static> {
         let dirs = vec!["/nowhere".into(), dir.path().to_owned()];

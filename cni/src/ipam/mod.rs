@@ -1,6 +1,8 @@
 //! Who chooses a pod's addresses, and what follows from them for its interface.
 
 pub(crate) mod delegate;
+#[cfg(test)]
+pub(crate) mod fake_plugin;
 
 use std::net::IpAddr;
 

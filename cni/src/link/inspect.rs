@@ -43,6 +43,14 @@ pub(crate) fn get_by_name(name: &str) -> Request {
     get(LinkMessage::default(), vec![LinkAttribute::IfName(name.to_owned())])
 }
 
+/// Asks for the link of that index. The kernel brings a link's carrier and queues up to date before it answers
+/// (since 6.8; an older one does so a moment later): what is sent from then on is not lost.
+pub(crate) fn get_by_index(index: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    get(message, Vec::new())
+}
+
 /// The link of that name.
 pub(crate) fn link_by_name(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, NetlinkError> {
     found(netlink, get_by_name(name))
@@ -50,9 +58,7 @@ pub(crate) fn link_by_name(netlink: &mut Netlink, name: &str) -> Result<Option<L
 
 /// The link of that index.
 pub(crate) fn link_by_index(netlink: &mut Netlink, index: u32) -> Result<Option<Link>, NetlinkError> {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    found(netlink, get(message, Vec::new()))
+    found(netlink, get_by_index(index))
 }
 
 /// The first link among a batch's answers.

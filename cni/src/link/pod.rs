@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nix::errno::Errno;
 
+use crate::link::inspect::get_by_index;
 use crate::link::netlink::{Netlink, NetlinkError};
 use crate::link::netns::{Netns, NetnsError};
 use crate::link::sysctls::{SysctlError, enable_ipv6};
@@ -54,6 +55,7 @@ impl PodSide {
             let routes = self.routes_by(gateway).map(|route| routes::via(self.ifindex, route, None));
             plan.extend(routes.map(|request| (request, Some(gateway))));
         }
+        plan.push((get_by_index(self.ifindex), None));
         let (requests, gateways): (Vec<_>, Vec<_>) = plan.into_iter().unzip();
         let mut answer = veth::tolerate_no_ipv6(pod.batch(requests)?);
         let mut taken = Vec::new();

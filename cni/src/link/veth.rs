@@ -15,6 +15,10 @@ use crate::link::netlink::{Answer, Netlink, NetlinkError, Request};
 use crate::link::netns::Netns;
 use crate::mac::Mac;
 
+/// Queues of each end. A veth has no lock and no queueing discipline to spread, but the kernel would make one for
+/// every CPU, and an entry in sysfs for each: 1.6 ms more with 64 of them.
+const QUEUES: u32 = 1;
+
 /// What is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Veth {
@@ -65,6 +69,8 @@ impl Veth {
             LinkAttribute::Address(self.pod_mac.0.to_vec()),
             LinkAttribute::Mtu(self.mtu),
             LinkAttribute::NetNsFd(netns),
+            LinkAttribute::NumTxQueues(QUEUES),
+            LinkAttribute::NumRxQueues(QUEUES),
         ];
         let mut host = LinkMessage::default();
         host.attributes = vec![
@@ -72,6 +78,8 @@ impl Veth {
             LinkAttribute::Address(self.host_mac.0.to_vec()),
             LinkAttribute::Mtu(self.mtu),
             LinkAttribute::Group(self.group),
+            LinkAttribute::NumTxQueues(QUEUES),
+            LinkAttribute::NumRxQueues(QUEUES),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Veth),
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
