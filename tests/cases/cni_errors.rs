@@ -182,16 +182,17 @@ fn versions_that_lack_an_operation_or_do_not_exist_are_code_1() -> Result<()> {
 }
 
 #[test]
-fn a_namespace_that_is_none_is_code_3_for_add() -> Result<()> {
+fn a_namespace_that_is_gone_is_code_3_and_another_file_code_4() -> Result<()> {
     let node = Node::start(Attach::Tcx)?;
     let sandbox = Sandbox::new(&node)?;
     let plain = node.dir().join("plain-file");
     fs::write(&plain, "")?;
-    for netns in [node.dir().join("gone"), plain, node.dir().to_owned()] {
+    for (netns, code) in [(node.dir().join("gone"), 3), (plain, 4), (node.dir().to_owned(), 4)] {
         let mut attachment = sandbox.attachment.clone();
         attachment.netns = netns;
         let error = refused(node.network().add(node.netns(), &attachment))?;
-        assert_eq!(error.code, 3, "{}: {error}", attachment.netns.display());
+        assert_eq!(error.code, code, "{}: {error}", attachment.netns.display());
+        assert!(error.msg.contains(&*attachment.netns.to_string_lossy()), "{error}");
     }
     assert_untouched(&node, &sandbox)
 }
@@ -204,14 +205,14 @@ fn an_interface_of_that_name_stays_as_it_is() -> Result<()> {
         &sandbox.netns,
         &["link add eth0 type bridge", "addr add 192.0.2.9/24 dev eth0", "link set eth0 up"],
     )?;
-    let before = kernel::ip(&sandbox.netns, "addr show")?;
+    let before = kernel::picture(&sandbox.netns)?;
     let error = refused(node.network().add(node.netns(), &sandbox.attachment))?;
     assert!(error.msg.contains("eth0") && error.code != 0, "{error}");
-    assert_eq!(before, kernel::ip(&sandbox.netns, "addr show")?);
+    assert_eq!(before, kernel::picture(&sandbox.netns)?);
     assert!(kernel::host_ends(node.netns())?.is_empty());
     // The runtime calls DEL after a failed ADD.
     node.network().del(node.netns(), &sandbox.attachment, None)?;
-    assert_eq!(before, kernel::ip(&sandbox.netns, "addr show")?, "DEL removed an interface that is not weft's");
+    assert_eq!(before, kernel::picture(&sandbox.netns)?, "DEL removed an interface that is not weft's");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What a pod may not send is dropped, counted, recorded, and reaches nobody.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -245,7 +246,10 @@ fn the_node_s_packets_for_someone_else_are_dropped(attach: Attach) -> Result<()>
         let frame = craft::udp(link, scene.node.gateway(family), stray, 9, MARK)?;
         let seen = FrameSocket::open(scene.victim.netns(), "eth0")?;
         let before = drops::read(&scene.node)?;
-        FrameSocket::open(scene.node.netns(), &host_end)?.send(&frame)?;
+        // A packet that the program drops on its way out is refused to its sender.
+        let refused = FrameSocket::open(scene.node.netns(), &host_end)?.send(&frame).err().context("it was sent")?;
+        let errno = refused.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        ensure!(errno == Some(libc::ENOBUFS), "{refused:#}");
         drops::wait_for(&scene.node, &before, Reason::NotForPod, Direction::Ingress)?;
         let leaked = seen.wait_for(Duration::from_millis(50), |other| other.ends_with(MARK))?;
         assert_eq!(leaked, None, "the pod got a packet for another address");

@@ -28,13 +28,13 @@ pub fn total(drops: &Drops) -> u64 {
 
 /// Waits until a drop like this has been both counted and recorded since `before`; returns the record.
 pub fn wait_for(node: &Node, before: &Drops, reason: Reason, direction: Direction) -> Result<Drop> {
-    let newest = before.recent.last().map_or(0, |drop| drop.time_ms);
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         let now = read(node)?;
         let counted = count(&now, reason, direction) > count(before, reason, direction);
-        let fresh =
-            |drop: &&Drop| drop.reason == reason.name() && drop.direction == direction.name() && drop.time_ms >= newest;
+        let fresh = |drop: &&Drop| {
+            drop.reason == reason.name() && drop.direction == direction.name() && !before.recent.contains(drop)
+        };
         if counted && let Some(record) = now.recent.iter().rev().find(fresh) {
             return Ok(record.clone());
         }

@@ -18,6 +18,15 @@ pub fn ip(netns: &Netns, words: &str) -> Result<Vec<Value>> {
     serde_json::from_str(&text).with_context(|| format!("ip {words}: {text}"))
 }
 
+/// Everything that `ip` tells of a namespace and that stays the same while nobody changes it.
+pub fn picture(netns: &Netns) -> Result<String> {
+    let parts = ["link", "addr", "-4 route show table all", "-6 route show table all", "neigh"].map(|what| {
+        let words: Vec<&str> = what.split(' ').collect();
+        exec::tool_in(netns, "ip", &words).map(|text| format!("{what}:\n{text}"))
+    });
+    Ok(parts.into_iter().collect::<Result<Vec<String>>>()?.concat())
+}
+
 /// Names of a namespace's devices, `lo` left out.
 pub fn devices(netns: &Netns) -> Result<Vec<String>> {
     let links = ip(netns, "link show")?;

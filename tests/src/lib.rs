@@ -4,6 +4,7 @@
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;
+pub mod bench;
 pub mod cri;
 pub mod daemon;
 pub mod drops;
@@ -17,4 +18,5 @@ pub mod pod;
 pub mod program;
 pub mod runtime;
 pub mod site;
+pub mod storm;
 pub mod traffic;

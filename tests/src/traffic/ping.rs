@@ -41,8 +41,8 @@ pub fn ping(from: &Netns, to: IpAddr, count: u16) -> Result<Report> {
         let echo = Echo::open(to)?;
         let mut report = Report::default();
         for sequence in 0..count {
-            echo.request(sequence)?;
             let sent = Instant::now();
+            echo.request(sequence)?;
             report.sent += 1;
             while let Some(answer) = echo.answer(sent + Duration::from_secs(1))? {
                 match answer {
@@ -102,8 +102,9 @@ fn steady(echo: &Echo, interval: Duration, stop: &AtomicBool) -> Result<Report> 
         Ok(())
     };
     while !stop.load(Ordering::Relaxed) {
-        echo.request(u16::try_from(sent.len()).context("too many requests for one ping")?)?;
+        let number = u16::try_from(sent.len()).context("too many requests for one ping")?;
         sent.push(Instant::now());
+        echo.request(number)?;
         take(Instant::now() + interval, &mut report, &sent)?;
     }
     report.sent = sent.len();
