@@ -28,10 +28,9 @@ impl Verdict {
     }
 }
 
-/// Carries a decision out and counts it; the result is the hook's.
+/// Carries a decision out and counts it with the bytes that the packet had; the result is the hook's.
 #[inline(always)]
-pub(crate) fn conclude(skb: &mut Skb, direction: Direction, decision: Result<Verdict, Reason>) -> i32 {
-    let bytes = skb.len();
+pub(crate) fn conclude(skb: &mut Skb, direction: Direction, bytes: u32, decision: Result<Verdict, Reason>) -> i32 {
     let (reason, action) = match decision {
         Ok(Verdict::Deliver(ifindex)) => (Reason::Delivered, skb.redirect_peer(ifindex)),
         // In a clsact filter as in TCX this asks the next program.

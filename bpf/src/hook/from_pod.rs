@@ -12,8 +12,9 @@ use crate::verdict::{Verdict, conclude};
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);
+    let bytes = skb.len();
     let decision = judge(&mut skb);
-    conclude(&mut skb, Direction::Egress, decision)
+    conclude(&mut skb, Direction::Egress, bytes, decision)
 }
 
 #[inline(always)]

@@ -13,9 +13,10 @@ use crate::verdict::{Verdict, conclude};
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);
+    let bytes = skb.len();
     // An adopted pod may be sent anything: its bridge floods.
     let decision = judge(&mut skb).or_else(|reason| maps::adopted(skb.ifindex()).map(|_| Verdict::Pass).ok_or(reason));
-    conclude(&mut skb, Direction::Ingress, decision)
+    conclude(&mut skb, Direction::Ingress, bytes, decision)
 }
 
 #[inline(always)]

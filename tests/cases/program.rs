@@ -1,0 +1,14 @@
+//! The programs, packet by packet: verdict, bytes out, counter and record.
+
+mod program_adopted;
+mod program_arp;
+mod program_cost;
+mod program_deliver;
+mod program_discovery;
+mod program_fuzz;
+mod program_malformed;
+mod program_multicast;
+mod program_record;
+mod program_source;
+mod program_to_pod;
+mod program_wire;

@@ -1,0 +1,76 @@
+//! Bytes that nobody meant: each gets a verdict, whatever they are.
+
+use anyhow::Result;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use weft_abi::Reason;
+use weft_tests::packet::craft::{self, BROADCAST, Link};
+use weft_tests::program::Hook;
+use weft_tests::program::scene::{OTHER, SELF, Scene, udp};
+
+/// Packets a property.
+const CASES: u32 = 3000;
+
+/// The kernel refuses a test run on IPv6 without a whole header.
+const HEADERS: usize = 54;
+
+/// Honest frames to damage.
+fn seeds() -> Result<Vec<Vec<u8>>> {
+    let (link, everyone) = (SELF.link(), Link { dst: BROADCAST, ..SELF.link() });
+    let gateway = weft_abi::GATEWAY_V6.into();
+    Ok(vec![
+        udp(SELF.v4.into(), OTHER.v4.into())?,
+        udp(SELF.v6.into(), OTHER.v6.into())?,
+        craft::arp(everyone, false, link.src, SELF.v4, weft_abi::GATEWAY_V4.into())?,
+        craft::neighbour_solicit(everyone, SELF.v6, gateway, gateway, link.src)?,
+        craft::router_advert(link, SELF.v6, OTHER.v6)?,
+    ])
+}
+
+/// A frame of any bytes, with an ethertype that the programs parse more often than not.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let ethertype = prop_oneof![[any::<u8>(), any::<u8>()], Just([8, 0]), Just([8, 6]), Just([0x86, 0xdd])];
+    (vec(any::<u8>(), 12), ethertype, vec(any::<u8>(), HEADERS - 14..256))
+        .prop_map(|(macs, ethertype, rest)| [&macs[..], &ethertype, &rest].concat())
+}
+
+/// An honest frame with some bytes changed and another end.
+fn damage(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let changes = vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4);
+    (proptest::sample::select(seeds), changes, HEADERS..128).prop_map(|(mut frame, changes, len)| {
+        for (at, value) in changes {
+            let at = at.index(frame.len());
+            frame[at] = value;
+        }
+        frame.resize(len, 0);
+        frame
+    })
+}
+
+/// Runs both hooks on many frames; what they count, record and answer is checked by every run.
+fn judge_all(frames: impl Strategy<Value = Vec<u8>>) -> Result<()> {
+    let mut scene = Scene::set()?;
+    let scene = std::cell::RefCell::new(&mut scene);
+    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    runner.run(&frames, |frame| {
+        for hook in [Hook::FromPod, Hook::ToPod] {
+            let outcome = scene.borrow_mut().programs.run(hook, frame.as_slice());
+            let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+            let changes = matches!(outcome.reason, Reason::Delivered | Reason::Answered);
+            prop_assert!(changes || outcome.bytes == frame, "{outcome:?} changed the packet");
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn noise_is_judged() -> Result<()> {
+    judge_all(noise())
+}
+
+#[test]
+fn damaged_packets_are_judged() -> Result<()> {
+    judge_all(damage(seeds()?))
+}

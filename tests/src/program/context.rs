@@ -1,0 +1,39 @@
+//! A packet and what the kernel knows beside its bytes.
+
+/// A packet for a test run.
+#[derive(Clone, Debug, Default)]
+pub struct Skb {
+    bytes: Vec<u8>,
+    gso_size: u32,
+}
+
+/// Bytes of `struct __sk_buff`, and where some of its fields lie (`linux/bpf.h`).
+const SIZE: usize = 192;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+
+impl Skb {
+    /// A packet that is to be cut into segments with that much payload.
+    pub fn gso(bytes: impl Into<Vec<u8>>, gso_size: u32) -> Self {
+        Self { bytes: bytes.into(), gso_size }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn context(&self) -> [u8; SIZE] {
+        let mut context = [0; SIZE];
+        let segments = if self.gso_size == 0 { 0 } else { 2 };
+        for (at, value) in [(GSO_SEGS, segments), (GSO_SIZE, self.gso_size)] {
+            context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        context
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for Skb {
+    fn from(bytes: T) -> Self {
+        Self { bytes: bytes.into(), ..Self::default() }
+    }
+}
