@@ -166,9 +166,9 @@ pub enum DatapathError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The device of that name is another one by now.
-    #[error("device {device} is not the one with ifindex {ifindex} any more: the pod has to be added again")]
-    DeviceReplaced {
+    /// The device is gone, or its name is another one's by now.
+    #[error("device {device} with ifindex {ifindex} is gone: the pod has to be added again")]
+    DeviceGone {
         /// Name of the device.
         device: String,
         /// Index that it had.

@@ -1,6 +1,5 @@
 //! The pinned maps: what they must be, and what is read from and written to them.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -79,10 +78,9 @@ impl Maps {
     /// Writes the endpoint's entries; on failure those that were not there before go again.
     pub(super) fn write(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let mut pods = self.pods();
-        let value = value(endpoint);
         let mut new = Vec::new();
-        for address in &endpoint.spec.addresses {
-            let key = Plain(Addr::from(*address));
+        for (addr, value) in entries_of(endpoint) {
+            let key = Plain(addr);
             let before = look_up(&pods, &key)?;
             if before == Some(value) {
                 continue;
@@ -103,8 +101,8 @@ impl Maps {
     /// Removes the endpoint's entries; those that are another endpoint's by now stay.
     pub(super) fn erase(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let mut pods = self.pods();
-        for address in &endpoint.spec.addresses {
-            let key = Plain(Addr::from(*address));
+        for (addr, _) in entries_of(endpoint) {
+            let key = Plain(addr);
             if look_up(&pods, &key)?.is_some_and(|pod| pod.endpoint_id == endpoint.id) {
                 remove(&mut pods, &key)?;
             }
@@ -115,20 +113,20 @@ impl Maps {
     /// Compares the entries with the endpoint.
     pub(super) fn verify(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let pods = self.pods();
-        for address in &endpoint.spec.addresses {
-            match look_up(&pods, &Plain(Addr::from(*address)))? {
-                Some(pod) if pod == value(endpoint) => {}
-                Some(_) => return Err(DatapathError::OtherEntry { address: *address }),
-                None => return Err(DatapathError::NoEntry { address: *address }),
+        for (addr, value) in entries_of(endpoint) {
+            match look_up(&pods, &Plain(addr))? {
+                Some(pod) if pod == value => {}
+                Some(_) => return Err(DatapathError::OtherEntry { address: addr.into() }),
+                None => return Err(DatapathError::NoEntry { address: addr.into() }),
             }
         }
         Ok(())
     }
 
     /// Removes the entries for which `keep` is false; how many.
-    pub(super) fn retain(&self, keep: impl Fn(IpAddr, &Pod) -> bool) -> Result<usize, DatapathError> {
+    pub(super) fn retain(&self, keep: impl Fn(&Addr, &Pod) -> bool) -> Result<usize, DatapathError> {
         let mut pods = self.pods();
-        let stale: Vec<_> = entries(&pods)?.into_iter().filter(|(addr, pod)| !keep((*addr).into(), pod)).collect();
+        let stale: Vec<_> = entries(&pods)?.into_iter().filter(|(addr, pod)| !keep(addr, pod)).collect();
         for (addr, _) in &stale {
             remove(&mut pods, &Plain(*addr))?;
         }
@@ -202,15 +200,19 @@ pub(super) fn open_events(pins: &Pins) -> Result<RingBuf<MapData>, DatapathError
     open().map_err(failed("open", map::EVENTS))
 }
 
-fn value(endpoint: &Endpoint) -> Pod {
+/// The entries of an endpoint: one an address, and for an adopted one that of its link.
+pub(super) fn entries_of(endpoint: &Endpoint) -> impl Iterator<Item = (Addr, Pod)> {
     let spec = &endpoint.spec;
-    Pod {
+    let adopted = endpoint.origin == Origin::Adopted;
+    let pod = Pod {
         ifindex: spec.host_ifindex,
-        flags: if endpoint.origin == Origin::Adopted { PodFlags::ADOPTED } else { 0 },
+        flags: if adopted { PodFlags::ADOPTED } else { 0 },
         endpoint_id: endpoint.id,
         pod_mac: spec.pod_mac.0,
         host_mac: spec.host_mac.0,
-    }
+    };
+    let link = adopted.then(|| (Addr::of_link(spec.host_ifindex), pod.of_link()));
+    spec.addresses.iter().map(move |address| (Addr::from(*address), pod)).chain(link)
 }
 
 fn look_up(pods: &Pods, key: &Plain<Addr>) -> Result<Option<Pod>, DatapathError> {
@@ -245,4 +247,40 @@ fn full_or(error: MapError) -> DatapathError {
 
 fn failed(call: &'static str, map: &'static str) -> impl FnOnce(MapError) -> DatapathError {
     move |source| DatapathError::Map { call, map, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_cni::api::EndpointSpec;
+    use weft_cni::mac::Mac;
+
+    use super::*;
+
+    fn endpoint(origin: Origin) -> Endpoint {
+        let spec = EndpointSpec {
+            host_ifname: "weft00000000001".into(),
+            host_ifindex: 9,
+            host_mac: Mac([2, 0, 0, 0, 0, 2]),
+            pod_mac: Mac([2, 0, 0, 0, 0, 1]),
+            addresses: vec!["10.244.0.7".parse().unwrap(), "fd00::7".parse().unwrap()],
+            mtu: 1500,
+        };
+        Endpoint { id: 3, origin, spec }
+    }
+
+    #[test]
+    fn an_endpoint_has_an_entry_for_each_address() {
+        let entries: Vec<_> = entries_of(&endpoint(Origin::Created)).collect();
+        assert_eq!(entries.len(), 2);
+        assert!(entries[0].0.is_v4() && !entries[1].0.is_v4());
+        assert_eq!((entries[0].1.ifindex, entries[0].1.endpoint_id, entries[0].1.flags), (9, 3, 0));
+        assert_eq!(entries[0].1, entries[1].1);
+    }
+
+    #[test]
+    fn an_adopted_endpoint_has_one_more_for_its_link() {
+        let (addr, pod) = entries_of(&endpoint(Origin::Adopted)).last().unwrap();
+        assert_eq!(addr, Addr::of_link(9));
+        assert_eq!((pod.ifindex, pod.endpoint_id, pod.flags), (0, 3, PodFlags::ADOPTED));
+    }
 }

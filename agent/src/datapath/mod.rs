@@ -14,11 +14,10 @@ mod probe;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use weft_abi::map;
+use weft_abi::{Addr, map};
 use weft_cni::api::{MapInfo, VerdictCount};
 
 use self::attach::{Attacher, clsact, tcx};
@@ -160,10 +159,12 @@ impl Datapath {
     /// A map or a pin could not be read or removed; what was removed before stays so.
     pub fn sweep(&self, live: &[Endpoint]) -> Result<usize, DatapathError> {
         let mut state = self.state();
-        let owners: HashMap<IpAddr, u32> =
-            live.iter().flat_map(|endpoint| endpoint.spec.addresses.iter().map(|ip| (*ip, endpoint.id))).collect();
-        let mut removed = self.maps.retain(|address, pod| {
-            owners.get(&address) == Some(&pod.endpoint_id) || state.attached.contains_key(&pod.endpoint_id)
+        let owners: HashSet<(Addr, u32)> = live
+            .iter()
+            .flat_map(|endpoint| maps::entries_of(endpoint).map(|(addr, pod)| (addr, pod.endpoint_id)))
+            .collect();
+        let mut removed = self.maps.retain(|addr, pod| {
+            owners.contains(&(*addr, pod.endpoint_id)) || state.attached.contains_key(&pod.endpoint_id)
         })?;
 
         let devices: HashSet<&str> = live

@@ -189,3 +189,28 @@ fn unless_gone(answer: io::Result<()>) -> io::Result<()> {
 fn failed(call: &'static str, device: Device) -> impl FnOnce(io::Error) -> DatapathError {
     move |source| DatapathError::TrafficControl { call, device: device.name.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: Device = Device { name: "weft00000000001", index: 9 };
+
+    fn dumped(handle: u32, program: u32) -> TcMessage {
+        let mut message = filter(DEVICE, Hook::FromPod, handle, None);
+        message.attributes.push(TcAttribute::Options(vec![TcOption::Bpf(TcFilterBpfOption::ProgId(program))]));
+        message
+    }
+
+    #[test]
+    fn our_filter_is_known_by_priority_handle_and_kind() {
+        assert_eq!(parse(&dumped(ON_OTHERS, 42)), Some(Filter { handle: ON_OTHERS, program: 42 }));
+        assert_eq!(parse(&dumped(7, 42)), None);
+        let mut other = dumped(ON_OURS, 42);
+        other.header.info = 1 << 16 | u32::from(ANY_PROTOCOL);
+        assert_eq!(parse(&other), None);
+        let mut other = dumped(ON_OURS, 42);
+        other.attributes[0] = TcAttribute::Kind("u32".to_owned());
+        assert_eq!(parse(&other), None);
+    }
+}

@@ -3,6 +3,8 @@
 pub(super) mod clsact;
 pub(super) mod tcx;
 
+use nix::net::if_::if_nametoindex;
+
 use super::DatapathError;
 use super::hook::{Device, Hook};
 use super::loader::Programs;
@@ -27,6 +29,10 @@ impl Attacher {
         others: &[Pins],
         device: Device,
     ) -> Result<Vec<Hook>, DatapathError> {
+        // The record knows the index, which may be another device's by now; aya goes by the name.
+        if if_nametoindex(device.name) != Ok(device.index) {
+            return Err(DatapathError::DeviceGone { device: device.name.to_owned(), ifindex: device.index });
+        }
         let mut fresh = Vec::new();
         let attached = match self.method {
             Method::Tcx => self.attach_tcx(programs, others, device, &mut fresh),

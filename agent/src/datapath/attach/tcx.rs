@@ -25,6 +25,7 @@ struct Found {
 /// What a link joins, as its `fdinfo` tells.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Target {
+    link: u32,
     program: u32,
     /// 0 once the device is gone.
     device: u32,
@@ -44,20 +45,27 @@ pub(super) fn adopt(
     let home = pins.link(device.name, hook);
     let elsewhere = others.iter().map(|pins| pins.link(device.name, hook));
     let places: Vec<PathBuf> = [home.clone()].into_iter().chain(elsewhere).collect();
-    let mut adopted = false;
+    let mut adopted = None;
     for place in places {
         let Some(found) = open(&place)? else { continue };
-        if adopted || found.target.device != device.index || !replace(programs, &place, hook, device, found)? {
-            remove(&place, expedite)?;
-            continue;
-        }
-        if place != home {
-            pin(link_at(&place)?, &home)?;
+        let link = found.target.link;
+        if adopted == Some(link) {
+            // An agent was killed between pinning it here and unpinning it there.
             unpin(&place)?;
+        } else if adopted.is_some()
+            || found.target.device != device.index
+            || !replace(programs, &place, hook, device, found)?
+        {
+            remove(&place, expedite)?;
+        } else {
+            if place != home {
+                pin(link_at(&place)?, &home)?;
+                unpin(&place)?;
+            }
+            adopted = Some(link);
         }
-        adopted = true;
     }
-    Ok(adopted)
+    Ok(adopted.is_some())
 }
 
 /// Attaches our program before all others, and pins the link.
@@ -73,10 +81,6 @@ pub(super) fn create(programs: &mut Programs, pins: &Pins, hook: Hook, device: D
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program.attach_with_options(device.name, hook.attach_type(), order).map_err(failed)?;
     let link = take(programs, hook, id, &path)?;
-    // aya went by the name.
-    if target(&link, &path)?.device != device.index {
-        return Err(DatapathError::DeviceReplaced { device: device.name.to_owned(), ifindex: device.index });
-    }
     pin(FdLink::try_from(link).map_err(call("open", &path))?, &path)
 }
 
@@ -100,7 +104,7 @@ pub(in crate::datapath) fn remove(path: &Path, expedite: &Expedite) -> Result<bo
 /// Whether our program runs there by a pinned link.
 pub(super) fn is_attached(program_id: u32, pins: &Pins, hook: Hook, device: Device) -> Result<bool, DatapathError> {
     let found = open(&pins.link(device.name, hook))?;
-    Ok(found.is_some_and(|found| found.target == Target { program: program_id, device: device.index }))
+    Ok(found.is_some_and(|found| found.target.program == program_id && found.target.device == device.index))
 }
 
 /// Gives the link our program; false if its device went away meanwhile.
@@ -171,7 +175,7 @@ fn parse(fdinfo: &str) -> Target {
         let line = fdinfo.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
     };
-    Target { program: number("prog_id:"), device: number("ifindex:") }
+    Target { link: number("link_id:"), program: number("prog_id:"), device: number("ifindex:") }
 }
 
 fn call(call: &'static str, path: &Path) -> impl FnOnce(LinkError) -> DatapathError {
@@ -187,7 +191,7 @@ mod tests {
     fn fdinfo_names_program_and_device() {
         let fdinfo = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t2057\nlink_type:\ttcx\nlink_id:\t7\n\
                       prog_tag:\t3b185187f1855c4c\nprog_id:\t42\nifindex:\t9\nattach_type:\t46 (tcx_ingress)\n";
-        assert_eq!(parse(fdinfo), Target { program: 42, device: 9 });
+        assert_eq!(parse(fdinfo), Target { link: 7, program: 42, device: 9 });
         assert_eq!(parse(""), Target::default());
     }
 }
