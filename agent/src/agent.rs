@@ -119,16 +119,12 @@ impl Agent {
         Ok(Self { app, events, health, run_dir, _lock: lock })
     }
 
-    /// Serves until `stop` is done, then ends the requests that run; the datapath stays. `hurry` ends it at once.
+    /// Serves until it is told to stop, then ends the requests that run; the datapath stays. `told_to_stop` waits for
+    /// the next such word, and the second one ends it at once.
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub async fn run(
-        self,
-        tasks: LocalSet,
-        stop: impl Future<Output = ()>,
-        hurry: impl Future<Output = ()>,
-    ) -> Result<(), StartError> {
+    pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
         let Self { app, events, health, run_dir, _lock } = self;
@@ -143,7 +139,7 @@ impl Agent {
                 spawn_local(serve_socket(Rc::clone(&app), socket, watcher));
                 log::info!("ready after {} ms on {}", app.started.elapsed().as_millis(), run_dir.socket().display());
                 notify(&[sd_notify::NotifyState::Ready]);
-                stop.await;
+                told_to_stop().await;
             })
             .await;
         log::info!("stopping: the datapath stays");
@@ -158,7 +154,7 @@ impl Agent {
             drained = timeout(DRAIN, tasks) => if drained.is_err() {
                 log::warn!("requests did not end within {} s, leaving them", DRAIN.as_secs());
             },
-            () = hurry => log::warn!("told twice to stop, leaving at once"),
+            () = told_to_stop() => log::warn!("told twice to stop, leaving at once"),
         }
         Ok(())
     }

@@ -53,9 +53,8 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         agent = tasks.run_until(Agent::build(config)) => agent?,
         () = either(&mut terminate, &mut interrupt) => return Ok(()),
     };
-    let (mut again, mut interrupt_again) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = either(&mut terminate, &mut interrupt);
-    Ok(agent.run(tasks, stop, either(&mut again, &mut interrupt_again)).await?)
+    // The same two streams both times: further ones would hear the first signal as well.
+    Ok(agent.run(tasks, async || either(&mut terminate, &mut interrupt).await).await?)
 }
 
 async fn either(first: &mut Signal, second: &mut Signal) {

@@ -35,6 +35,7 @@ impl Pod {
 
     /// The entry under [`Addr::of_link`](crate::Addr::of_link): the same, but no interface may use that key as its
     /// source address.
+    #[must_use]
     pub const fn of_link(self) -> Self {
         Self { ifindex: 0, ..self }
     }
