@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -127,9 +129,10 @@ fn a_read_only_run_directory_is_said_at_start_and_at_add() -> Result<()> {
     let node = Node::without_agent(Settings::new(Attach::Tcx))?;
     small_run_dir(&node)?;
     node.start_agent()?;
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    // The agent's lock is open for writing; a lazy remount of the mount alone goes through.
-    mount(None::<&str>, &node.run_dir(), None::<&str>, read_only | MsFlags::MS_BIND, None::<&str>)?;
+    // The agent's lock is open for writing, so its mount cannot change: another one on top of it can.
+    let (dir, read_only) = (node.run_dir(), MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY);
+    mount(Some(&dir), &dir, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("mount a directory on itself")?;
+    mount(None::<&str>, &dir, None::<&str>, read_only, None::<&str>).context("make a mount read-only")?;
     let sandbox = Sandbox::new(&node)?;
     let error = refused(node.network().add(node.netns(), &sandbox.attachment))?;
     assert_eq!(error.code, 5, "{error}");
@@ -139,8 +142,9 @@ fn a_read_only_run_directory_is_said_at_start_and_at_add() -> Result<()> {
     node.stop_agent(Signal::SIGKILL)?;
     let flags = node.dir_flags();
     let line = refusal(&node, node.agent_command()?.args(flags))?;
-    assert_says(&line.to_lowercase(), &["read-only", &node.run_dir().to_string_lossy().to_lowercase()]);
-    umount2(&node.run_dir(), MntFlags::MNT_DETACH).context("unmount")
+    assert_says(&line.to_lowercase(), &["read-only", &dir.to_string_lossy().to_lowercase()]);
+    umount2(&dir, MntFlags::MNT_DETACH).context("unmount")?;
+    umount2(&dir, MntFlags::MNT_DETACH).context("unmount")
 }
 
 fn records(node: &Node) -> Result<Vec<std::path::PathBuf>> {
@@ -185,12 +189,27 @@ fn records_of_another_boot_are_void() -> Result<()> {
     Ok(())
 }
 
+/// The node once no device changes its state any more: the kernel does that in its own time.
+fn settled(node: &Node) -> Result<String> {
+    let mut last = kernel::picture(node.netns())?;
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        let now = kernel::picture(node.netns())?;
+        if now == last && !now.contains("NO-CARRIER") {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
 fn cleanup_removes_everything_of_ours_and_nothing_else(attach: Attach) -> Result<()> {
     let node = Node::without_agent(Settings::new(attach))?;
     exec::ip_batch(
         node.netns(),
         &[
             "link add weft-bystander type veth peer name bystander",
+            "link set weft-bystander addrgenmode none",
+            "link set bystander addrgenmode none",
             "addr add 198.51.100.1/24 dev bystander",
             "link set bystander up",
             "link set weft-bystander up",
@@ -204,7 +223,7 @@ fn cleanup_removes_everything_of_ours_and_nothing_else(attach: Attach) -> Result
         &["map", "create", &pin, "type", "array", "key", "4", "value", "4", "entries", "1", "name", "other"],
     )?;
     fs::write(node.run_dir().join("not-ours"), "x")?;
-    let before = kernel::picture(node.netns())?;
+    let before = settled(&node)?;
     node.start_agent()?;
     let pods = [node.pod()?, node.pod()?];
     ping::must_reach(pods[0].netns(), pods[1].address(Family::V4)?)?;
@@ -214,7 +233,7 @@ fn cleanup_removes_everything_of_ours_and_nothing_else(attach: Attach) -> Result
     node.stop_agent(Signal::SIGTERM)?;
     let output = node.run_agent(&["cleanup"])?;
     assert!(output.status.success(), "{}", output.complaint());
-    assert_eq!(kernel::picture(node.netns())?, before, "the node is not as it was before the agent");
+    assert_eq!(settled(&node)?, before, "the node is not as it was before the agent");
     assert!(!node.bpf_dir().exists(), "{} was left", node.bpf_dir().display());
     assert!(Path::new(&pin).exists() && node.run_dir().join("not-ours").exists());
     let left: Vec<_> = fs::read_dir(node.run_dir())?.flatten().map(|entry| entry.file_name()).collect();

@@ -25,6 +25,8 @@ impl Attach {
 /// The agent's configuration, as flags and environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// `--node-name`.
+    pub node_name: String,
     /// `--attach`.
     pub attach: Attach,
     /// `--pod-cidr`, each.
@@ -44,6 +46,7 @@ impl Settings {
     /// Dual stack, [`POOLS`].
     pub fn new(attach: Attach) -> Self {
         Self {
+            node_name: "test".into(),
             attach,
             pod_cidrs: POOLS.map(str::to_owned).to_vec(),
             extra: Vec::new(),
@@ -75,8 +78,8 @@ impl Settings {
 
     /// The agent's flags, its directories left out.
     pub fn flags(&self) -> Vec<String> {
-        let fixed =
-            ["--standalone".to_owned(), "--node-name=test".to_owned(), format!("--attach={}", self.attach.name())];
+        let named = format!("--node-name={}", self.node_name);
+        let fixed = ["--standalone".to_owned(), named, format!("--attach={}", self.attach.name())];
         let pools = self.pod_cidrs.iter().map(|cidr| format!("--pod-cidr={cidr}"));
         fixed.into_iter().chain(pools).chain(self.extra.iter().cloned()).collect()
     }
