@@ -30,11 +30,14 @@ pub struct Containerd {
 /// Moves into the cgroup `$1`, so that it is the root of the namespace that the rest makes.
 const JOIN: &str = r#"echo 0 > "$1/cgroup.procs"; shift; exec "$@""#;
 
-/// Gives the mount namespace a `/run` and a cgroup hierarchy of its own and becomes containerd.
+/// Gives the mount namespace a `/run`, a `/var/lib` and a cgroup hierarchy of its own and becomes containerd.
 ///
-/// Only the unified hierarchy: runc and containerd take it alone when it is at `/sys/fs/cgroup`.
+/// Results of plugins are cached below `/var/lib`. Only the unified hierarchy: runc and containerd take it
+/// alone when it is at `/sys/fs/cgroup`.
 const BECOME: &str = r#"
     mount -t tmpfs tmpfs /run
+    mkdir /run/lib /run/work
+    mount -t overlay -o lowerdir=/var/lib,upperdir=/run/lib,workdir=/run/work overlay /var/lib
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir /sys/fs/cgroup/runtime
     echo 0 > /sys/fs/cgroup/runtime/cgroup.procs
@@ -122,6 +125,8 @@ root = "/run/containerd/root"
 state = "/run/containerd/state"
 [grpc]
 address = "{dir}/containerd.sock"
+[plugins."io.containerd.internal.v1.opt"]
+path = "/run/containerd/opt"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 disable_apparmor = true

@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::{exec, need};
@@ -17,8 +18,11 @@ pub(super) const PAUSE: &str = "weft.test/pause:1";
 pub(super) fn pause(dir: &Path) -> Result<PathBuf> {
     let files = dir.join("image");
     fs::create_dir_all(&files).context("make an image")?;
-    // The static busybox is whatever it is called.
-    fs::copy(need::tool("busybox")?, files.join("sleep")).context("copy busybox")?;
+    let busybox = need::tool("busybox")?;
+    let linked = exec::output(Command::new(need::tool("ldd")?).arg(&busybox), &[])?;
+    ensure!(!linked.text().contains("=>"), "{} needs libraries: apt-get install busybox-static", busybox.display());
+    // It is what it is called.
+    fs::copy(busybox, files.join("sleep")).context("copy busybox")?;
     tar(&files, "layer.tar", &["sleep"])?;
     let digest = exec::tool("sha256sum", &[&files.join("layer.tar").to_string_lossy()])?;
     let digest = digest.split(' ').next().context("sha256sum said nothing")?;
