@@ -1,0 +1,119 @@
+//! The figures: weft beside the reference plugins and a bare veth pair, interleaved in one run.
+
+mod agent;
+mod chain;
+mod figure;
+mod parallel;
+mod paths;
+mod program;
+mod relay;
+mod requests;
+mod statistics;
+mod steps;
+mod table;
+pub mod traffic;
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::pod::Sandbox;
+use crate::site::Site;
+
+pub use figure::{Figure, Figures, Target};
+pub use table::table;
+
+/// Figures that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// ADD and DEL, one after another
+    Requests,
+    /// 100 ADDs and 100 DELs at once
+    Parallel,
+    /// Where the time of an ADD and a DEL goes
+    Steps,
+    /// From pod to pod on one node
+    Paths,
+    /// The program at a pod's interface
+    Program,
+    /// The agent's memory, processor time and start, and the size of the binaries
+    Agent,
+}
+
+/// What every group works with.
+#[derive(Debug)]
+struct Bench {
+    site: Arc<Site>,
+    quick: bool,
+    sandboxes: OnceCell<Vec<Sandbox>>,
+}
+
+/// Namespaces for pods: as many as the group that wants most of them takes.
+const SANDBOXES: usize = 150;
+
+impl Bench {
+    /// The namespaces that all groups use in turn: made once, because removing one disturbs what is measured next.
+    fn sandboxes(&self) -> Result<&[Sandbox]> {
+        if let Some(sandboxes) = self.sandboxes.get() {
+            return Ok(sandboxes);
+        }
+        progress(&format!("making {SANDBOXES} namespaces"));
+        let made = (0..SANDBOXES).map(|_| Sandbox::on(Arc::clone(&self.site))).collect::<Result<_>>()?;
+        Ok(self.sandboxes.get_or_init(|| made))
+    }
+
+    /// One of two numbers of rounds.
+    fn rounds(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// Everything that one run measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Kernel release.
+    pub kernel: String,
+    /// Whether it was the short run.
+    pub quick: bool,
+    /// What the run took.
+    pub seconds: f64,
+    /// What was measured.
+    pub figures: Vec<Figure>,
+    /// One line for each group that could not be measured.
+    pub failures: Vec<String>,
+}
+
+/// Measures these groups; a group that fails does not keep the others from being measured.
+pub fn run(groups: &[Group], quick: bool) -> Result<Report> {
+    let started = Instant::now();
+    let bench = Bench { site: Site::open("weft-bench")?, quick, sandboxes: OnceCell::new() };
+    let mut figures = Figures::default();
+    let mut failures = Vec::new();
+    for &group in groups {
+        figures.begin(group);
+        let measure = match group {
+            Group::Requests => requests::measure,
+            Group::Parallel => parallel::measure,
+            Group::Steps => steps::measure,
+            Group::Paths => paths::measure,
+            Group::Program => program::measure,
+            Group::Agent => agent::measure,
+        };
+        if let Err(error) = measure(&bench, &mut figures) {
+            failures.push(format!("{group:?}: {error:#}"));
+        }
+    }
+    let kernel = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Report { kernel, quick, seconds, figures: figures.into_list(), failures })
+}
+
+#[expect(clippy::print_stderr, reason = "what happens now, for whoever waits for the table")]
+fn progress(line: &str) {
+    eprintln!("bench: {line}");
+}
