@@ -86,3 +86,12 @@ fn reports_of_groups_end_at_the_node() -> Result<()> {
     scene.sends(short)?.must_be(Reason::Multicast)?;
     scene.sends(report(OTHER.v6, all_routers, 143))?.must_be(Reason::SourceAddr)
 }
+
+#[test]
+fn reports_of_the_node_are_no_drops() -> Result<()> {
+    let mut scene = Scene::set()?;
+    let all_routers = "ff02::16".parse()?;
+    let frame = report(SELF.link_local(), all_routers, 143);
+    scene.receives(frame.as_slice())?.must_pass(&frame)?;
+    scene.receives(report(SELF.link_local(), all_routers, 130))?.must_be(Reason::Multicast)
+}

@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use weft_abi::{Direction, Reason};
 
 use crate::maps;
-use crate::parse::{self, Ethertype, ndp};
+use crate::parse::{self, Ethertype, mld, ndp};
 use crate::skb::Skb;
 use crate::stage::destination;
 use crate::verdict::{Verdict, conclude};
@@ -29,6 +29,10 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
         Ethertype::IPV6 => {
             let packet = parse::ipv6(skb)?;
             if packet.icmpv6 && ndp::kind(skb)?.is_some() {
+                return Ok(Verdict::Pass);
+            }
+            // The node's own stack reports its groups on every link that comes up.
+            if packet.multicast && mld::is_report(skb) {
                 return Ok(Verdict::Pass);
             }
             packet
