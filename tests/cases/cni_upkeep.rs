@@ -26,7 +26,7 @@ fn outside(node: &Node, line: &str) -> Result<()> {
 
 fn detach(node: &Node, pod: &Pod, hook: &str) -> Result<()> {
     let host = pod.host_ifname()?;
-    if node.settings().attach == Attach::Tcx {
+    if node.settings().attach == Some(Attach::Tcx) {
         let program = if hook == "ingress" { "from_pod" } else { "to_pod" };
         // The link's last reference: without its pin the kernel takes the program off.
         return fs::remove_file(node.pins().join("links").join(format!("{host}_{program}"))).context("remove a pin");

@@ -1,7 +1,7 @@
 //! Long-running processes, noted on disk so that a later process can end them.
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -28,7 +28,8 @@ impl Daemon {
         let program = command.get_program().display().to_string();
         let out = File::options().create(true).append(true).open(log).context("open a log")?;
         let err = out.try_clone().context("duplicate a log's descriptor")?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        // A group of its own: Ctrl-C at a terminal is for us alone.
+        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = netns.enter(|| command.spawn())?.with_context(|| format!("cannot start {program}"))?;
         let note = site.dir().join("pids").join(child.id().to_string());
         let mut daemon = Self { child, note, log: log.to_owned() };

@@ -7,6 +7,7 @@ pub mod api;
 pub mod bench;
 pub mod cri;
 pub mod daemon;
+pub mod demo;
 pub mod drops;
 pub mod exec;
 pub mod kernel;

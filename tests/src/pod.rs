@@ -32,9 +32,15 @@ impl Sandbox {
     /// A fresh namespace.
     pub fn on(site: Arc<Site>) -> Result<Self> {
         let name = site.unique("p");
-        let netns = Netns::create(&name)?;
+        Self::named(site, &name)
+    }
+
+    /// A fresh namespace of this name, which begins with the site's.
+    pub fn named(site: Arc<Site>, name: &str) -> Result<Self> {
+        let netns = Netns::create(name)?;
         let path = netns.path().to_owned();
-        let attachment = Attachment { container_id: name, netns: path, ifname: "eth0".into(), args: String::new() };
+        let attachment =
+            Attachment { container_id: name.to_owned(), netns: path, ifname: "eth0".into(), args: String::new() };
         Ok(Self { netns, attachment, _site: site })
     }
 }

@@ -57,10 +57,15 @@ impl Node {
     /// [`Self::without_agent`] on a site of the caller's.
     pub fn on(site: Arc<Site>, settings: Settings) -> Result<Self> {
         let name = site.unique("n");
-        let dir = site.dir().join(&name);
+        Self::named(site, &name, settings)
+    }
+
+    /// [`Self::on`] with a namespace of this name, which begins with the site's.
+    pub fn named(site: Arc<Site>, name: &str, settings: Settings) -> Result<Self> {
+        let dir = site.dir().join(name);
         fs::create_dir_all(dir.join("run")).context("create a run directory")?;
         fs::create_dir_all(dir.join("bpf")).context("create a BPF directory")?;
-        let netns = Netns::with_loopback(&name)?;
+        let netns = Netns::with_loopback(name)?;
         let node = Self { agent: Mutex::new(None), settings, netns, dir, site };
         if node.settings.mounts_bpffs {
             mount(Some("bpffs"), &node.bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)

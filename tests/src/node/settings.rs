@@ -10,9 +10,6 @@ pub enum Attach {
 }
 
 impl Attach {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::Tcx, Self::Clsact];
-
     /// The word of the agent's flag.
     pub fn name(self) -> &'static str {
         match self {
@@ -27,8 +24,8 @@ impl Attach {
 pub struct Settings {
     /// `--node-name`.
     pub node_name: String,
-    /// `--attach`.
-    pub attach: Attach,
+    /// `--attach`; the agent's own choice if there is none.
+    pub attach: Option<Attach>,
     /// `--pod-cidr`, each.
     pub pod_cidrs: Vec<String>,
     /// Further flags.
@@ -44,10 +41,10 @@ pub const POOLS: [&str; 2] = ["10.244.0.0/24", "fd00:10:244::/64"];
 
 impl Settings {
     /// Dual stack, [`POOLS`].
-    pub fn new(attach: Attach) -> Self {
+    pub fn new(attach: impl Into<Option<Attach>>) -> Self {
         Self {
             node_name: "test".into(),
-            attach,
+            attach: attach.into(),
             pod_cidrs: POOLS.map(str::to_owned).to_vec(),
             extra: Vec::new(),
             env: Vec::new(),
@@ -78,9 +75,9 @@ impl Settings {
 
     /// The agent's flags, its directories left out.
     pub fn flags(&self) -> Vec<String> {
-        let named = format!("--node-name={}", self.node_name);
-        let fixed = ["--standalone".to_owned(), named, format!("--attach={}", self.attach.name())];
+        let fixed = ["--standalone".to_owned(), format!("--node-name={}", self.node_name)];
+        let attach = self.attach.map(|attach| format!("--attach={}", attach.name()));
         let pools = self.pod_cidrs.iter().map(|cidr| format!("--pod-cidr={cidr}"));
-        fixed.into_iter().chain(pools).chain(self.extra.iter().cloned()).collect()
+        fixed.into_iter().chain(attach).chain(pools).chain(self.extra.iter().cloned()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! ICMP echo.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -75,6 +75,7 @@ impl Steady {
     /// Sends a request every `interval`.
     pub fn start(from: &Netns, to: IpAddr, interval: Duration) -> Result<Self> {
         let echo = from.enter(|| Echo::open(to))??;
+        echo.socket.set_nonblocking(true).context("make a socket non-blocking")?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         // The socket stays in the namespace that it was made in.
@@ -92,8 +93,8 @@ impl Steady {
 fn steady(echo: &Echo, interval: Duration, stop: &AtomicBool) -> Result<Report> {
     let mut report = Report::default();
     let mut sent = Vec::new();
-    let take = |until: Instant, report: &mut Report, sent: &[Instant]| -> Result<()> {
-        while let Some(answer) = echo.answer(until)? {
+    let take = |report: &mut Report, sent: &[Instant]| -> Result<()> {
+        while let Some(answer) = echo.next()? {
             match answer {
                 Answer::Reply(number) => report.replies.push(sent[usize::from(number)].elapsed()),
                 Answer::Error(kind, code) => report.errors.push((kind, code)),
@@ -105,12 +106,15 @@ fn steady(echo: &Echo, interval: Duration, stop: &AtomicBool) -> Result<Report> 
         let number = u16::try_from(sent.len()).context("too many requests for one ping")?;
         sent.push(Instant::now());
         echo.request(number)?;
-        take(Instant::now() + interval, &mut report, &sent)?;
+        // A deadline on a socket counts in jiffies; sleeping does not.
+        thread::sleep(interval);
+        take(&mut report, &sent)?;
     }
     report.sent = sent.len();
     let late = Instant::now() + Duration::from_millis(300);
     while report.lost() > 0 && Instant::now() < late {
-        take(Instant::now() + interval, &mut report, &sent)?;
+        thread::sleep(interval);
+        take(&mut report, &sent)?;
     }
     Ok(report)
 }
@@ -155,16 +159,25 @@ impl Echo {
 
     /// The next answer to one of our requests; `None` when the time is up.
     fn answer(&self, until: Instant) -> Result<Option<Answer>> {
-        let mut packet = [0; 2048];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
             self.socket.set_read_timeout(Some(left)).context("set a deadline")?;
+            if let Some(answer) = self.next()? {
+                return Ok(Some(answer));
+            }
+        }
+    }
+
+    /// The next answer; `None` when the socket has nothing more, or not in time.
+    fn next(&self) -> Result<Option<Answer>> {
+        let mut packet = [0; 2048];
+        loop {
             let len = match (&self.socket).read(&mut packet) {
                 Ok(len) => len,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 // A raw socket may be told of an error before the packet that carries it is read.
                 Err(error) if error.raw_os_error().is_some_and(is_unreachable) => continue,
                 Err(error) => return Err(error).context("receive an ICMP packet"),
