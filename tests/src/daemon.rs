@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::netns::Netns;
-use crate::site::Site;
+use crate::site::{self, Site};
 
 /// A running process; killed when dropped.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a command inside a network namespace, its output going to a file.
     pub fn spawn(site: &Site, netns: &Netns, command: &mut Command, log: &Path) -> Result<Self> {
+        site::yield_to_signal();
         let program = command.get_program().display().to_string();
         let out = File::options().create(true).append(true).open(log).context("open a log")?;
         let err = out.try_clone().context("duplicate a log's descriptor")?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::exec;
+use crate::{exec, site};
 
 /// Where `ip netns` keeps its names.
 pub const NAMES: &str = "/run/netns";
@@ -25,6 +25,7 @@ pub struct Netns {
 impl Netns {
     /// Makes a namespace in which nothing is up, not even `lo`.
     pub fn create(name: &str) -> Result<Self> {
+        site::yield_to_signal();
         let path = Path::new(NAMES).join(name);
         fs::create_dir_all(NAMES).with_context(|| format!("create {NAMES}"))?;
         File::create_new(&path).with_context(|| format!("create {}", path.display()))?;

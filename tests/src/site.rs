@@ -4,10 +4,12 @@
 //! below its directory and every process noted in it. Nothing else is touched.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
-use std::{env, process};
+use std::time::Duration;
+use std::{env, process, thread};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
@@ -20,6 +22,16 @@ const TESTS: &str = "weft-t-";
 
 /// The live sites of this process, for the signal handler, and the tests' shared one.
 static LIVE: Mutex<Vec<Weak<Site>>> = Mutex::new(Vec::new());
+
+/// Set once a signal has come: nothing new is made from then on.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Returns unless a signal has come: then the caller stays here until the process has been tidied up and ended.
+pub fn yield_to_signal() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
 
 /// A process's place on the machine; removed with everything in it when the last user drops it.
 #[derive(Debug)]
@@ -188,7 +200,13 @@ fn on_signal() -> Result<()> {
     let mut result = Ok(());
     ONCE.call_once(|| {
         result = ctrlc::set_handler(|| {
+            INTERRUPTED.store(true, Ordering::SeqCst);
             demolish_all();
+            // What was being made when the signal came may have been missed.
+            thread::sleep(Duration::from_millis(50));
+            demolish_all();
+            // Without stderr there is nobody to tell.
+            let _ = writeln!(io::stderr(), "\ninterrupted: everything of this run has been removed");
             process::exit(130);
         });
     });

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            site::yield_to_signal();
             // Without stderr there is nobody to tell.
             let _ = writeln!(io::stderr(), "weft-demo: {error:#}");
             ExitCode::FAILURE

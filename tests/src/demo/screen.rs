@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::site;
+
 /// Standard output, with colours where someone sees them.
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -67,6 +69,7 @@ impl Screen {
                 Ok(value)
             }
             Err(error) => {
+                site::yield_to_signal();
                 Self::put(&format!("{clear}  {} {what}\n", self.paint(RED, "✗")));
                 Err(error)
             }
