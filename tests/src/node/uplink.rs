@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::exec;
 use crate::netns::Netns;
 use crate::node::Node;
+use crate::{exec, kernel};
 
 /// The world behind a node's default routes.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl Uplink {
     pub fn join(node: &Node, mtu: u32) -> Result<Self> {
         let name = node.site().unique("w");
         let world = Netns::with_loopback(&name)?;
+        for netns in [node.netns(), &world] {
+            // Neighbours are asked from link-local addresses, which would be detected for a second first.
+            kernel::set_sysctl(netns, "net/ipv6/conf/default/accept_dad", "0")?;
+        }
         exec::ip_batch(
             node.netns(),
             &[
