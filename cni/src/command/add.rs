@@ -15,7 +15,7 @@ use crate::ipam::delegate::Delegate;
 use crate::link::inspect::{get_by_index, link_by_name};
 use crate::link::netlink::Netlink;
 use crate::link::netns::Netns;
-use crate::link::pod::PodSide;
+use crate::link::pod::{PodSide, wait_until_usable};
 use crate::link::veth::{self, Pair, Veth, VethError};
 use crate::link::{gateway, host_mac, pod_mac};
 use crate::path;
@@ -112,6 +112,7 @@ fn join(
         mtu,
     };
     client.put::<IgnoredAny>(&path::attachment(&pod.key), &endpoint, call.deadline)?;
+    wait_until_usable(&mut pod.netlink, &endpoint.addresses)?;
     let dns = if request.dns.is_empty() { assignment.dns } else { request.dns };
     let ips = assignment.addresses.into_iter().map(|address| IpConfig {
         version: None,

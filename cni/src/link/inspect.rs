@@ -11,6 +11,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, address};
 use nix::errno::Errno;
 
 use crate::link::netlink::{Netlink, NetlinkError, Request};
+use crate::link::routes::family;
 use crate::mac::Mac;
 
 /// A link as far as weft-cni looks at it.
@@ -113,6 +114,27 @@ pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<KernelRoute>, NetlinkE
     Ok(routes)
 }
 
+/// Addresses that the namespace does not yet take as its own. The kernel acknowledges a new IPv6 address before a
+/// worker of its has made the route that delivers to it.
+pub(crate) fn undelivered(netlink: &mut Netlink, addresses: &[IpAddr]) -> Result<Vec<IpAddr>, NetlinkError> {
+    let requests = addresses.iter().map(|address| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(*address);
+        message.header.destination_prefix_length = IpNet::from(*address).prefix_len();
+        message.attributes = vec![RouteAttribute::Destination((*address).into())];
+        Request::new("looking up the route to", RouteNetlinkMessage::GetRoute(message), 0)
+    });
+    let messages = netlink.batch(requests.collect())?.messages;
+    let delivered: Vec<_> = messages
+        .iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local => destination(route),
+            _ => None,
+        })
+        .collect();
+    Ok(addresses.iter().copied().filter(|address| !delivered.contains(address)).collect())
+}
+
 /// Permanent neighbours of the interface.
 pub(crate) fn permanent_neighbours(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<(IpAddr, Mac)>, NetlinkError> {
     let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
@@ -196,6 +218,13 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
         }
     }
     Some(KernelRoute { dst: IpNet::new(dst, message.header.destination_prefix_length).ok()?, gateway, ifindex })
+}
+
+fn destination(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(to) => ip(to),
+        _ => None,
+    })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

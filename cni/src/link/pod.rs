@@ -1,11 +1,13 @@
 //! The pod's side of an endpoint: one batch of requests inside the pod's namespace.
 
 use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
 
-use crate::link::inspect::get_by_index;
+use crate::link::inspect::{get_by_index, undelivered};
 use crate::link::netlink::{Netlink, NetlinkError};
 use crate::link::netns::{Netns, NetnsError};
 use crate::link::sysctls::{SysctlError, enable_ipv6};
@@ -15,6 +17,10 @@ use crate::spec::result::Route;
 
 /// `lo` is the first device of every network namespace.
 const LOOPBACK: u32 = 1;
+
+/// How long the kernel may take until it delivers to a new address, and the pause between two looks.
+const USABLE_WITHIN: Duration = Duration::from_secs(5);
+const USABLE_PAUSE: Duration = Duration::from_micros(200);
 
 /// How the pod's side shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub(crate) enum PodSideError {
     Netns(#[from] NetnsError),
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    #[error("in the pod: the kernel did not make address {0} usable in time")]
+    NotUsable(IpAddr),
 }
 
 impl PodSide {
@@ -96,5 +104,20 @@ impl PodSide {
 
     fn routes_by(&self, gateway: IpAddr) -> impl Iterator<Item = &Route> {
         self.routes.iter().filter(move |route| route.dst.addr().is_ipv4() == gateway.is_ipv4())
+    }
+}
+
+/// Returns when the pod takes packets for each of its addresses.
+pub(crate) fn wait_until_usable(pod: &mut Netlink, addresses: &[IpAddr]) -> Result<(), PodSideError> {
+    let deadline = Instant::now() + USABLE_WITHIN;
+    // An IPv4 address is usable when it is acknowledged.
+    let mut left: Vec<_> = addresses.iter().copied().filter(IpAddr::is_ipv6).collect();
+    loop {
+        left = undelivered(pod, &left)?;
+        match left.first() {
+            None => return Ok(()),
+            Some(address) if Instant::now() > deadline => return Err(PodSideError::NotUsable(*address)),
+            Some(_) => thread::sleep(USABLE_PAUSE),
+        }
     }
 }
