@@ -52,7 +52,7 @@ pub(super) fn follow(client: &Client, output: &Output) -> Result<(), CliError> {
 const HEADINGS: [&str; 8] = ["TIME", "REASON", "DIRECTION", "SOURCE", "DESTINATION", "PROTOCOL", "BYTES", "ENDPOINT"];
 
 /// Widths that most values fit: nobody knows the rows to come.
-const WIDTHS: [usize; 7] = [12, 12, 9, 20, 20, 8, 6];
+const WIDTHS: [usize; 7] = [12, 12, 9, 20, 20, 10, 6];
 
 fn align(fields: &[String; 8]) -> String {
     let mut line = String::new();
@@ -92,6 +92,8 @@ fn time_of_day(unix_ms: u64) -> String {
 /// The names that people know; numbers for the rest. IANA's "Protocol Numbers" and "IEEE 802 Numbers".
 fn protocol(drop: &DropRecord) -> String {
     let name = match (drop.ethertype, drop.protocol) {
+        // Options before whatever protocol; multicast listener reports, most often.
+        (0x86dd, 0) => "hop-by-hop",
         (0x0800 | 0x86dd, 1 | 58) => "icmp",
         (0x0800 | 0x86dd, 2) => "igmp",
         (0x0800 | 0x86dd, 6) => "tcp",

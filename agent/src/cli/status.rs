@@ -39,10 +39,9 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
     let mut table = output.new_table(&[]);
     let state = if status.ready { "ready" } else { "not ready" };
     table.add_row(vec!["State".into(), Output::mark(state, status.ready)]);
-    let uptime = Duration::from_secs(status.uptime_ms / 1000);
     for (name, value) in [
         ("Node", status.node.clone()),
-        ("Agent", format!("{}, up {uptime:?}", status.version)),
+        ("Agent", format!("{}, up {}", status.version, duration(status.uptime_ms / 1000))),
         ("Kernel", status.kernel.clone()),
         ("Datapath", format!("ABI {}, attached by {}", status.abi, status.attach)),
         ("Endpoints", status.endpoints.to_string()),
@@ -57,4 +56,26 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
     }
     Ok(Output::table(table)?)
+}
+
+/// The two largest units, as `3d 4h` or `12s`.
+fn duration(secs: u64) -> String {
+    let (days, hours, minutes) = (secs / 86400, secs / 3600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{secs}s"),
+        (0, 0, _) => format!("{minutes}m {}s", secs % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let texts = [0, 59, 60, 3599, 3600, 86399, 273_600].map(duration);
+        assert_eq!(texts, ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "3d 4h"]);
+    }
 }
