@@ -52,8 +52,8 @@ pub enum CidrError {
     },
 }
 
-/// The longest prefixes that leave two addresses for pods: network, first host and, with IPv4, broadcast are taken.
-const LONGEST_V4: u8 = 29;
+/// The longest prefixes that leave an address for a pod: network, first host and, with IPv4, broadcast are taken.
+const LONGEST_V4: u8 = 30;
 const LONGEST_V6: u8 = 126;
 
 const RESERVED: [(&str, &str); 9] = [
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn both_families_side_by_side() {
-        let texts = ["10.244.0.0/29", "fd00::/126", "10.244.1.0/24"].map(str::to_owned);
+        let texts = ["10.244.0.0/30", "fd00::/126", "10.244.1.0/24"].map(str::to_owned);
         assert_eq!(parse(&texts).unwrap().len(), 3);
     }
 
@@ -122,8 +122,7 @@ mod tests {
             (vec![], ["missing", "--pod-cidr"]),
             (vec!["10.0.0.0"], ["10.0.0.0", "/24"]),
             (vec!["10.0.0.9/24"], ["10.0.0.9/24", "10.0.0.0/24"]),
-            (vec!["10.0.0.0/30"], ["10.0.0.0/30", "/29"]),
-            (vec!["10.0.0.0/31"], ["10.0.0.0/31", "too small"]),
+            (vec!["10.0.0.0/31"], ["10.0.0.0/31", "/30"]),
             (vec!["10.0.0.1/32"], ["10.0.0.1/32", "too small"]),
             (vec!["fd00::/127"], ["fd00::/127", "/126"]),
             (vec!["fd00::1/128"], ["fd00::1/128", "too small"]),
