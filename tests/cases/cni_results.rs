@@ -125,13 +125,13 @@ fn capabilities_choose_address_mac_range_and_dns() -> Result<()> {
         [{ "subnet": "10.244.0.0/24", "rangeStart": "10.244.0.100", "rangeEnd": "10.244.0.101" }],
         [{ "subnet": "fd00:10:244::/64", "rangeStart": "fd00:10:244::a0", "rangeEnd": "fd00:10:244::a1" }]
     ]);
-    let ranged = node.network().offering(json!({ "ipRanges": ranges }));
-    let both = [Pod::attach(&node, &ranged)?, Pod::attach(&node, &ranged)?];
+    let from_ranges = node.network().offering(json!({ "ipRanges": ranges }));
+    let both = [Pod::attach(&node, &from_ranges)?, Pod::attach(&node, &from_ranges)?];
     for pod in &both {
         assert!(["10.244.0.100", "10.244.0.101"].contains(&pod.address(Family::V4)?.to_string().as_str()));
         assert!(["fd00:10:244::a0", "fd00:10:244::a1"].contains(&pod.address(Family::V6)?.to_string().as_str()));
     }
-    let third = refused(Pod::attach(&node, &ranged))?;
+    let third = refused(Pod::attach(&node, &from_ranges))?;
     assert!(third.code >= 100 || third.code == 11, "{third}");
     let taken = refused(Pod::attach(&node, &node.network().offering(json!({ "ips": ["10.244.0.77"] }))))?;
     assert!(taken.msg.contains("10.244.0.77"), "{taken}");

@@ -1,5 +1,6 @@
 //! A node: a network namespace with a BPF filesystem, a run directory and an agent of its own.
 
+mod family;
 mod settings;
 mod uplink;
 
@@ -23,6 +24,7 @@ use crate::pod::Pod;
 use crate::runtime::Network;
 use crate::site::Site;
 
+pub use family::Family;
 pub use settings::{Attach, POOLS, Settings};
 pub use uplink::Uplink;
 
@@ -256,73 +258,4 @@ impl Drop for Node {
         let _ = umount2(&self.bpffs(), MntFlags::MNT_DETACH);
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// Whether an address is of this family.
-    pub fn has(self, address: &IpAddr) -> bool {
-        address.is_ipv4() == (self == Self::V4)
-    }
-}
-
-/// A test function for each way of attaching and each family: `fn(Attach, Family) -> anyhow::Result<()>`.
-#[macro_export]
-macro_rules! on_every_path {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            use $crate::node::{Attach, Family};
-
-            #[test]
-            fn tcx_ipv4() -> anyhow::Result<()> {
-                super::$name(Attach::Tcx, Family::V4)
-            }
-
-            #[test]
-            fn tcx_ipv6() -> anyhow::Result<()> {
-                super::$name(Attach::Tcx, Family::V6)
-            }
-
-            #[test]
-            fn clsact_ipv4() -> anyhow::Result<()> {
-                super::$name(Attach::Clsact, Family::V4)
-            }
-
-            #[test]
-            fn clsact_ipv6() -> anyhow::Result<()> {
-                super::$name(Attach::Clsact, Family::V6)
-            }
-        }
-    )+};
-}
-
-/// A test function for each way of attaching: `fn(Attach) -> anyhow::Result<()>`.
-#[macro_export]
-macro_rules! on_both_attachments {
-    ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            use $crate::node::Attach;
-
-            #[test]
-            fn tcx() -> anyhow::Result<()> {
-                super::$name(Attach::Tcx)
-            }
-
-            #[test]
-            fn clsact() -> anyhow::Result<()> {
-                super::$name(Attach::Clsact)
-            }
-        }
-    )+};
 }
