@@ -30,7 +30,7 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("the agent is not running: nobody listens on {}", socket.display())]
+    #[error("the agent is not running: nobody listens on {}; start weft-agent and try again", socket.display())]
     Away {
         /// The agent's socket.
         socket: PathBuf,
@@ -46,7 +46,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The connection broke before the answer was complete; the request may have been carried out.
-    #[error("the agent went away during the request {request}")]
+    #[error("the agent went away during the request {request}; try again")]
     Broken {
         /// Method and path.
         request: String,
@@ -54,7 +54,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// No answer came in time; the request may still be carried out.
-    #[error("the agent did not answer {request} in time")]
+    #[error("the agent did not answer {request} in time; try again")]
     Timeout {
         /// Method and path.
         request: String,
