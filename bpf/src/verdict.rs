@@ -7,6 +7,7 @@ use crate::skb::Skb;
 use crate::{event, maps};
 
 /// What becomes of a packet that is not dropped.
+#[derive(Clone, Copy)]
 pub(crate) enum Verdict {
     /// Straight into the pod behind that interface.
     Deliver(u32),
@@ -38,7 +39,7 @@ pub(crate) fn conclude(skb: &mut Skb, direction: Direction, bytes: u32, decision
         Ok(Verdict::Answer) => (Reason::Answered, skb.send_back()),
         Err(reason) => {
             event::record(skb, reason, direction);
-            (reason, TC_ACT_SHOT as i32)
+            (reason, TC_ACT_SHOT)
         }
     };
     maps::count(reason, direction, bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use weft_abi::{Addr, Direction, DropEvent, Reason};
 use weft_cni::mac::Mac;
 use weft_tests::packet::craft::{self, BROADCAST, Link};
@@ -10,7 +10,7 @@ use weft_tests::program::scene::{AWAY, FOREIGN, OTHER, SELF, Scene, udp};
 use weft_tests::program::{Hook, IFINDEX, Outcome};
 
 /// The record without its time, which must be set.
-fn record(outcome: Outcome) -> Result<DropEvent> {
+fn record(outcome: &Outcome) -> Result<DropEvent> {
     let event = outcome.event.context("no record")?;
     assert_ne!(event.ktime_ns, 0);
     Ok(DropEvent { ktime_ns: 0, ..event })
@@ -46,9 +46,9 @@ fn it_says_who_sent_what_to_whom() -> Result<()> {
             protocol: 17,
             ..of(&frame, Reason::SourceAddr, Direction::Egress)?
         };
-        assert_eq!(record(scene.sends(frame.as_slice())?)?, expected);
+        assert_eq!(record(&scene.sends(frame.as_slice())?)?, expected);
         let expected = DropEvent { reason: Reason::NotForPod as u32, direction: Direction::Ingress as u32, ..expected };
-        assert_eq!(record(scene.receives(frame)?)?, expected);
+        assert_eq!(record(&scene.receives(frame)?)?, expected);
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ fn an_arp_message_s_addresses_are_in_it() -> Result<()> {
     let frame = craft::arp(Link { dst: BROADCAST, ..SELF.link() }, false, SELF.link().src, OTHER.v4, AWAY.v4)?;
     let (src, dst) = (Addr::from(std::net::IpAddr::from(OTHER.v4)), Addr::from(std::net::IpAddr::from(AWAY.v4)));
     let expected = DropEvent { src, dst, ..of(&frame, Reason::NeighSpoof, Direction::Egress)? };
-    assert_eq!(record(scene.sends(frame)?)?, expected);
+    assert_eq!(record(&scene.sends(frame)?)?, expected);
     Ok(())
 }
 
@@ -69,10 +69,10 @@ fn what_cannot_be_read_is_zero() -> Result<()> {
     let mut strange = udp(SELF.v4.into(), OTHER.v4.into())?;
     strange[12..14].copy_from_slice(&[0x88, 0xcc]);
     let expected = of(&strange, Reason::EtherType, Direction::Egress)?;
-    assert_eq!(record(scene.sends(strange)?)?, expected);
+    assert_eq!(record(&scene.sends(strange)?)?, expected);
     let short = &craft::arp(SELF.link(), false, SELF.link().src, SELF.v4, AWAY.v4)?[..41];
     let expected = of(short, Reason::Malformed, Direction::Egress)?;
-    assert_eq!(record(scene.sends(short)?)?, expected);
+    assert_eq!(record(&scene.sends(short)?)?, expected);
     Ok(())
 }
 
@@ -94,7 +94,7 @@ fn a_full_buffer_loses_records_and_no_verdict() -> Result<()> {
     let packets = 2 * weft_abi::EVENTS_BYTES / 80;
     scene.programs.time(Hook::FromPod, frame, packets)?;
     let counted = scene.programs.counts()?.since(&before);
-    let [(Reason::SourceAddr, Direction::Egress, count)] = counted[..] else { panic!("{counted:?}") };
+    let [(Reason::SourceAddr, Direction::Egress, count)] = counted[..] else { bail!("{counted:?}") };
     assert_eq!(count.packets, u64::from(packets));
     Ok(())
 }

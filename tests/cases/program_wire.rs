@@ -24,14 +24,14 @@ fn wire(name: &str) -> Result<Wire> {
 fn headers_in_page_fragments_are_read_all_the_same() -> Result<()> {
     let mut wire = wire("weft-bpf-a")?;
     for src in SELF.addresses() {
-        let frame = craft::udp(SELF.link(), src, OTHER.like(src), 9, &[1; 600])?;
+        let frame = craft::udp(SELF.link(), src, OTHER.like(src), 9, &[1; 6000])?;
         for linear in [14, 20, 33, 34, 53, 54, 60] {
             let (reason, count) = wire.send(&frame, Shape { linear, ..Shape::default() })?;
             assert_eq!(reason, Reason::Delivered, "{linear} linear bytes from {src}");
             assert_eq!(count.bytes, u64::try_from(frame.len())?);
         }
     }
-    let lie = craft::udp(SELF.link(), OTHER.v6.into(), OTHER.v6.into(), 9, &[1; 600])?;
+    let lie = craft::udp(SELF.link(), OTHER.v6.into(), OTHER.v6.into(), 9, &[1; 6000])?;
     assert_eq!(wire.send(&lie, Shape { linear: 14, ..Shape::default() })?.0, Reason::SourceAddr);
     Ok(())
 }
@@ -72,7 +72,7 @@ fn tcp(src: IpAddr, dst: IpAddr, payload: &[u8]) -> Result<Vec<u8>> {
 fn a_packet_of_64_kib_that_is_to_be_segmented_is_one_packet() -> Result<()> {
     let mut wire = wire("weft-bpf-c")?;
     for src in SELF.addresses() {
-        let frame = tcp(src, OTHER.like(src), &[7; 65_000])?;
+        let frame = tcp(src, OTHER.like(src), &vec![7; 65_000])?;
         let gso_type = if src.is_ipv4() { TCP_V4 } else { TCP_V6 };
         for linear in [14, 128] {
             let shape = Shape { linear, gso_type, gso_size: 1400 };

@@ -4,6 +4,7 @@
 //! layout means raising [`VERSION`]: maps are pinned below a directory of that number.
 #![no_std]
 #![forbid(unsafe_code)]
+#![expect(clippy::inline_always, reason = "a call costs a program more than its body")]
 
 mod addr;
 mod event;

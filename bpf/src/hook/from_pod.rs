@@ -9,6 +9,7 @@ use crate::skb::Skb;
 use crate::stage::{arp, deliver, multicast, nameless, neighbor, source};
 use crate::verdict::{Verdict, conclude};
 
+#[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
 #[classifier]
 fn from_pod(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);

@@ -10,6 +10,7 @@ use crate::skb::Skb;
 use crate::stage::destination;
 use crate::verdict::{Verdict, conclude};
 
+#[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
 #[classifier]
 fn to_pod(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);

@@ -73,8 +73,11 @@ impl Cast {
 
     /// A MAC address's link-local address (RFC 4291, appendix A).
     pub fn link_local(&self) -> Ipv6Addr {
-        let [a, b, c, d, e, f] = self.pod.pod_mac;
-        [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
+        let mut octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+        octets[8..11].copy_from_slice(&self.pod.pod_mac[..3]);
+        octets[13..].copy_from_slice(&self.pod.pod_mac[3..]);
+        octets[8] ^= 2;
+        octets.into()
     }
 }
 

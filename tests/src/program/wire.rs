@@ -9,6 +9,7 @@ use aya::programs::TcAttachType;
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use weft_abi::{Counter, Pod, Reason};
+use weft_cni::mac::Mac;
 
 use super::{Hook, Programs, classifier};
 use crate::exec;
@@ -29,7 +30,7 @@ pub struct Wire {
 /// How a frame is handed to the kernel: `struct virtio_net_hdr` without its checksum part.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
-    /// Bytes that are to be linear in memory; the kernel takes at least the Ethernet header.
+    /// Bytes of a frame of more than a page that are to be linear in memory; at least the Ethernet header is.
     pub linear: u16,
     /// `VIRTIO_NET_HDR_GSO_*`, 0 for a packet that is sent as it is.
     pub gso_type: u8,
@@ -37,6 +38,8 @@ pub struct Shape {
     pub gso_size: u16,
 }
 
+/// More than a page: the kernel keeps a smaller frame in one piece.
+const MTU: u16 = 9000;
 const NODE_END: &str = "weft-bpf-node";
 const POD_END: &str = "weft-bpf-pod";
 
@@ -50,13 +53,13 @@ impl Wire {
             &[
                 &format!(
                     "link add {NODE_END} address {} type veth peer name {POD_END} address {} netns {peer_name}",
-                    mac(pod.host_mac),
-                    mac(pod.pod_mac)
+                    Mac(pod.host_mac),
+                    Mac(pod.pod_mac)
                 ),
-                &format!("link set {NODE_END} addrgenmode none up"),
+                &format!("link set {NODE_END} mtu {MTU} addrgenmode none up"),
             ],
         )?;
-        exec::ip_batch(&peer, &[&format!("link set {POD_END} addrgenmode none up")])?;
+        exec::ip_batch(&peer, &[&format!("link set {POD_END} mtu {MTU} addrgenmode none up")])?;
         let mut programs = Programs::load()?;
         let ifindex = node.enter(|| -> Result<u32> {
             classifier(&mut programs.ebpf, Hook::FromPod)?.attach(NODE_END, TcAttachType::Ingress)?;
@@ -82,10 +85,6 @@ impl Wire {
             }
         }
     }
-}
-
-fn mac([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
 /// A packet socket on a device (packet(7)) that takes a virtio header before each frame and receives none.
