@@ -108,10 +108,11 @@ fn the_checksum_of_an_answer_is_right_for_any_address() -> Result<()> {
         ensure!(message.is_checksum_valid(GATEWAY.octets(), asker.octets()), "to {asker}: {:02x?}", outcome.bytes);
         Ok(message.checksum())
     };
-    // From here on the sum comes past all ones, where its carry carries again.
+    // Around here the sum comes past all ones, where its carry carries again; it may be made in either byte order.
     let short_of_ones = checksum(0)?;
     for step in 0..64_u16 {
         checksum(short_of_ones.wrapping_add(step).wrapping_sub(32))?;
+        checksum(short_of_ones.swap_bytes().wrapping_add(step).wrapping_sub(32).swap_bytes())?;
     }
     Ok(())
 }
@@ -154,6 +155,7 @@ fn a_lie_is_dropped() -> Result<()> {
         ("question by nobody", Message { src: AWAY.v6, ..question }),
         ("question by the gateway", solicitation(GATEWAY, AWAY.v6, &source)),
         ("question with another MAC", Message { link: foreign, ..question }),
+        ("question with another MAC and none inside", Message { link: foreign, options: &[], ..question }),
         ("question with another MAC inside", Message { options: &false_source, ..question }),
         ("question with another MAC further in", Message { options: &behind, ..question }),
         ("question from afar", Message { hop_limit: 254, ..question }),
@@ -168,6 +170,7 @@ fn a_lie_is_dropped() -> Result<()> {
         ("reply by another", advertisement(OTHER.v6, SELF.v6, &target)),
         ("reply by an unspecified address", advertisement(Ipv6Addr::UNSPECIFIED, SELF.v6, &target)),
         ("reply with another MAC", Message { link: foreign, ..reply }),
+        ("reply with another MAC and none inside", Message { link: foreign, options: &[], ..reply }),
         ("reply with another MAC inside", Message { options: &false_target, ..reply }),
         ("link-local reply with another MAC inside", advertisement(local, SELF.v6, &false_target)),
         ("reply from afar", Message { hop_limit: 64, ..reply }),
