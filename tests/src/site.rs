@@ -71,11 +71,11 @@ impl Site {
         // The directory was removed and made again: the lock that others see is a new file.
         drop(lock);
         let lock = take(&dir)?.with_context(|| format!("{name} is in use by another process"))?;
+        on_signal()?;
         let serial = AtomicU32::new(0);
         let site = Arc::new(Self { name: name.to_owned(), dir, serial, kept: AtomicBool::new(false), _lock: lock });
         live.retain(|site| site.strong_count() > 0);
         live.push(Arc::downgrade(&site));
-        on_signal()?;
         Ok(site)
     }
 
@@ -103,6 +103,8 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if !self.kept.load(Ordering::Relaxed) {
+            // Behind the door: the next test of this process may be making the same site anew.
+            let _guard = door();
             demolish(&self.name);
         }
     }

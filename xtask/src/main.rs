@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::verb::scenario::Profile;
+
 /// weft's build, test and release tasks.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
@@ -44,9 +46,9 @@ fn main() -> ExitCode {
         Verb::Setup(setup) => verb::setup::run(&setup),
         Verb::BuildEbpf => verb::build_ebpf::run(),
         Verb::Dist => verb::dist::run(),
-        Verb::Demo(scenario) => verb::scenario::run("weft-demo", &scenario),
+        Verb::Demo(scenario) => verb::scenario::run("weft-demo", Profile::Dev, &scenario),
         Verb::Test(test) => verb::test::run(&test),
-        Verb::Bench(scenario) => verb::scenario::run("weft-bench", &scenario),
+        Verb::Bench(scenario) => verb::scenario::run("weft-bench", Profile::Release, &scenario),
         Verb::Tidy => verb::tidy::run(),
     };
     match result {

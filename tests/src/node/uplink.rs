@@ -1,9 +1,12 @@
 //! A way off the node: a veth to another namespace that stands for the world.
 
-use anyhow::Result;
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
 
 use crate::netns::Netns;
 use crate::node::Node;
+use crate::traffic::ping;
 use crate::{exec, kernel};
 
 /// The world behind a node's default routes.
@@ -57,7 +60,19 @@ impl Uplink {
                 &format!("route add default via {}", Self::WORLD_V6),
             ],
         )?;
-        Ok(Self { world })
+        let uplink = Self { world };
+        uplink.settle(node)?;
+        Ok(uplink)
+    }
+
+    /// Waits until the two reach each other: the kernel's worker makes an IPv6 address's local route when it gets to it.
+    fn settle(&self, node: &Node) -> Result<()> {
+        for address in [Self::WORLD_V4, Self::WORLD_V6] {
+            let address: IpAddr = address.parse()?;
+            let answered = (0..10).any(|_| ping::ping(node.netns(), address, 1).is_ok_and(|report| report.lost() == 0));
+            ensure!(answered, "the world at {address} does not answer");
+        }
+        Ok(())
     }
 
     /// The world's namespace.

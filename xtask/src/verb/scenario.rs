@@ -19,12 +19,34 @@ pub(crate) struct Scenario {
     args: Vec<OsString>,
 }
 
+/// Cargo's name of a profile and of its output directory.
+#[derive(Clone, Copy)]
+pub(crate) enum Profile {
+    /// Built in a moment, shared with the tests.
+    Dev,
+    /// For what is measured.
+    Release,
+}
+
 /// Sets up, builds, and becomes the program of that name.
-pub(crate) fn run(name: &str, scenario: &Scenario) -> Result<()> {
+pub(crate) fn run(name: &str, profile: Profile, scenario: &Scenario) -> Result<()> {
     setup::everything()?;
     let dist = dist::build()?;
-    process::run(process::cargo().args(["build", "--locked", "--release", "--package", "weft-tests", "--bin", name]))?;
-    let program = workspace::target_dir().join("release").join(name);
+    let (profile, directory) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Release => ("release", "release"),
+    };
+    process::run(process::cargo().args([
+        "build",
+        "--locked",
+        "--profile",
+        profile,
+        "-p",
+        "weft-tests",
+        "--bin",
+        name,
+    ]))?;
+    let program = workspace::target_dir().join(directory).join(name);
     // Becomes, not starts: Ctrl-C and the exit status are the program's own.
     let error = Command::new(&program).args(&scenario.args).env("WEFT_DIST", dist).exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
