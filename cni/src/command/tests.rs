@@ -198,6 +198,16 @@ fn del_without_the_agent_leaves_the_release_in_the_spool() {
 }
 
 #[test]
+fn an_agent_that_is_back_in_time_leaves_nothing_in_the_spool() {
+    let agent = Agent::saying(vec![vec![Vec::new()], vec![b"HTTP/1.1 204 No Content\r\n\r\n".into()]]);
+    let socket = agent.socket();
+    let run_dir = socket.parent().unwrap();
+    assert!(call("DEL", &[], &conf(&socket, &json!({}))).success);
+    assert!(run_dir.join("spool").is_dir(), "the release was not recorded first");
+    assert!(Spool::new(run_dir).list().unwrap().is_empty());
+}
+
+#[test]
 fn del_that_cannot_be_recorded_is_no_success() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("spool"), "").unwrap();

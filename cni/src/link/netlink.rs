@@ -38,14 +38,15 @@ pub(crate) struct Request {
 
 /// A request that the kernel refused.
 #[derive(Debug, thiserror::Error)]
-#[error("{call} {object} failed{}{}", if reason.is_empty() { "" } else { ": " }, reason)]
+#[error("{call}{object} failed{reason}")]
 pub(crate) struct Refusal {
     /// Its place in the batch.
     pub(crate) index: usize,
     pub(crate) errno: Errno,
     call: &'static str,
+    /// What it was about, after a space.
     object: String,
-    /// The kernel's own words, where it has any.
+    /// The kernel's own words after a colon, where it has any.
     reason: String,
     source: io::Error,
 }
@@ -230,7 +231,9 @@ fn refusal(
         _ => String::new(),
     };
     let errno = Errno::from_raw(error.raw_code().abs());
-    let reason = if header.flags & NLM_F_ACK_TLVS == 0 { String::new() } else { reason(&error.header) };
+    let words = if header.flags & NLM_F_ACK_TLVS == 0 { String::new() } else { reason(&error.header) };
+    let reason = if words.is_empty() { words } else { format!(": {words}") };
+    let object = if object.is_empty() { object } else { format!(" {object}") };
     Some(Refusal { index, errno, call, object, reason, source: error.to_io() })
 }
 

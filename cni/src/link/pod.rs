@@ -20,7 +20,7 @@ const LOOPBACK: u32 = 1;
 
 /// How long the kernel may take until it delivers to a new address, and the pause between two looks.
 const USABLE_WITHIN: Duration = Duration::from_secs(5);
-const USABLE_PAUSE: Duration = Duration::from_micros(200);
+const USABLE_PAUSE: Duration = Duration::from_micros(50);
 
 /// How the pod's side shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
