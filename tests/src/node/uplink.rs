@@ -60,13 +60,12 @@ impl Uplink {
                 &format!("route add default via {}", Self::WORLD_V6),
             ],
         )?;
-        let uplink = Self { world };
-        uplink.settle(node)?;
-        Ok(uplink)
+        Self::settle(node)?;
+        Ok(Self { world })
     }
 
     /// Waits until the two reach each other: the kernel's worker makes an IPv6 address's local route when it gets to it.
-    fn settle(&self, node: &Node) -> Result<()> {
+    fn settle(node: &Node) -> Result<()> {
         for address in [Self::WORLD_V4, Self::WORLD_V6] {
             let address: IpAddr = address.parse()?;
             let answered = (0..10).any(|_| ping::ping(node.netns(), address, 1).is_ok_and(|report| report.lost() == 0));
