@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use weft_cni::link::link_group;
 
 use crate::api::{App, serve_health, serve_socket};
 use crate::config::Config;
@@ -94,7 +93,7 @@ impl Agent {
             None => None,
         };
         let boot = boot_id()?;
-        let link_group = link_group(run_dir.path());
+        let link_group = run_dir.link_group();
         let expedite = Expedite::new(config.expedite_rcu, run_dir.path());
         let datapath = Datapath::load(&DatapathConfig {
             bpf_dir: config.bpf_dir,

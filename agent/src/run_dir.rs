@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use weft_cni::link::link_group;
+
 /// Directory of socket, records and spool.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
@@ -63,6 +65,11 @@ impl RunDir {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The link group of the agent with this directory, by whatever path: the plugin follows links as well.
+    pub(crate) fn link_group(&self) -> u32 {
+        link_group(&self.path.canonicalize().unwrap_or_else(|_| self.path.clone()))
     }
 
     /// Where clients connect.
@@ -159,5 +166,15 @@ mod tests {
         fs::write(&path, "").unwrap();
         let error = RunDir::new(path.join("run")).create().unwrap_err().to_string();
         assert!(error.contains("file/run") && error.contains("choose another --run-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_link_to_the_directory_is_the_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(temp.path().canonicalize().unwrap().join("run"));
+        dir.create().unwrap();
+        let other = temp.path().join("other");
+        std::os::unix::fs::symlink(dir.path(), &other).unwrap();
+        assert_eq!(RunDir::new(other).link_group(), link_group(dir.path()));
     }
 }
