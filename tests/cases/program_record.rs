@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use weft_abi::{Addr, Direction, DropEvent, Reason};
+use weft_abi::{Addr, Direction, Event, Reason};
 use weft_cni::mac::Mac;
 use weft_tests::packet::craft::{self, BROADCAST, Link};
 use weft_tests::program::scene::{AWAY, FOREIGN, OTHER, SELF, Scene, udp};
 use weft_tests::program::{Hook, IFINDEX, Outcome};
 
 /// The record without its time, which must be set.
-fn record(outcome: &Outcome) -> Result<DropEvent> {
+fn record(outcome: &Outcome) -> Result<Event> {
     let event = outcome.event.context("no record")?;
     assert_ne!(event.ktime_ns, 0);
-    Ok(DropEvent { ktime_ns: 0, ..event })
+    Ok(Event { ktime_ns: 0, ..event })
 }
 
-fn of(frame: &[u8], reason: Reason, direction: Direction) -> Result<DropEvent> {
-    Ok(DropEvent {
+fn of(frame: &[u8], reason: Reason, direction: Direction) -> Result<Event> {
+    Ok(Event {
         ktime_ns: 0,
         reason: reason as u32,
         direction: direction as u32,
@@ -27,9 +27,9 @@ fn of(frame: &[u8], reason: Reason, direction: Direction) -> Result<DropEvent> {
         dst: Addr::default(),
         ethertype: u16::from_be_bytes(frame[12..14].try_into()?),
         protocol: 0,
-        pad: 0,
         src_mac: frame[6..12].try_into()?,
         dst_mac: frame[..6].try_into()?,
+        ..Event::default()
     })
 }
 
@@ -40,14 +40,14 @@ fn it_says_who_sent_what_to_whom() -> Result<()> {
         let (src, dst) = (AWAY.like(own), OTHER.like(own));
         let link = Link { src: FOREIGN, dst: Mac([2, 4, 6, 8, 10, 12]) };
         let frame = craft::udp(link, src, dst, 9, b"record me")?;
-        let expected = DropEvent {
+        let expected = Event {
             src: src.into(),
             dst: dst.into(),
             protocol: 17,
             ..of(&frame, Reason::SourceAddr, Direction::Egress)?
         };
         assert_eq!(record(&scene.sends(frame.as_slice())?)?, expected);
-        let expected = DropEvent { reason: Reason::NotForPod as u32, direction: Direction::Ingress as u32, ..expected };
+        let expected = Event { reason: Reason::NotForPod as u32, direction: Direction::Ingress as u32, ..expected };
         assert_eq!(record(&scene.receives(frame)?)?, expected);
     }
     Ok(())
@@ -58,7 +58,7 @@ fn an_arp_message_s_addresses_are_in_it() -> Result<()> {
     let mut scene = Scene::set()?;
     let frame = craft::arp(Link { dst: BROADCAST, ..SELF.link() }, false, SELF.link().src, OTHER.v4, AWAY.v4)?;
     let (src, dst) = (Addr::from(std::net::IpAddr::from(OTHER.v4)), Addr::from(std::net::IpAddr::from(AWAY.v4)));
-    let expected = DropEvent { src, dst, ..of(&frame, Reason::NeighSpoof, Direction::Egress)? };
+    let expected = Event { src, dst, ..of(&frame, Reason::NeighSpoof, Direction::Egress)? };
     assert_eq!(record(&scene.sends(frame)?)?, expected);
     Ok(())
 }

@@ -2,14 +2,14 @@
 
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
-use weft_abi::{DropEvent, EVENTS_BYTES};
+use weft_abi::{EVENTS_BYTES, Event};
 
 use super::plain;
 use super::{DatapathError, maps};
 use crate::datapath::pins::Pins;
 
 /// Records that the ring buffer can hold at most: one pass, even if the programs write faster than they are read.
-const PASS: usize = EVENTS_BYTES as usize / size_of::<DropEvent>();
+const PASS: usize = EVENTS_BYTES as usize / size_of::<Event>();
 
 /// The one reader of the ring buffer; what it has read is gone for others.
 pub struct EventStream {
@@ -28,7 +28,7 @@ impl EventStream {
     ///
     /// # Errors
     /// The runtime cannot watch the ring buffer any more.
-    pub async fn next_batch(&mut self, out: &mut Vec<DropEvent>) -> Result<(), DatapathError> {
+    pub async fn next_batch(&mut self, out: &mut Vec<Event>) -> Result<(), DatapathError> {
         let before = out.len();
         while out.len() == before {
             let readable = self.ring.readable_mut().await;
@@ -37,7 +37,7 @@ impl EventStream {
             let mut empty = false;
             while !empty && out.len() - before < PASS {
                 match ring.next() {
-                    Some(record) => out.extend(plain::read::<DropEvent>(&record)),
+                    Some(record) => out.extend(plain::read::<Event>(&record)),
                     None => empty = true,
                 }
             }

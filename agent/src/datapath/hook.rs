@@ -1,7 +1,7 @@
 //! The two places on a pod's host end where a program runs.
 
 use aya::programs::TcAttachType;
-use weft_abi::program;
+use weft_abi::Hook as Place;
 
 /// A program and the side of the device that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ impl Hook {
 
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::FromPod => program::FROM_POD,
-            Self::ToPod => program::TO_POD,
+            Self::FromPod => Place::FromPod.name(),
+            Self::ToPod => Place::ToPod.name(),
         }
     }
 

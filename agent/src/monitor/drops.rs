@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::body::Bytes;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch as watcher};
-use weft_abi::{Addr, Direction, DropEvent, Reason};
+use weft_abi::{Addr, Direction, Event, Reason};
 use weft_cni::api::{AttachmentKey, Drop as DropRecord};
 use weft_cni::mac::Mac;
 
@@ -115,7 +115,7 @@ impl Clock {
     }
 }
 
-fn describe(event: &DropEvent, clock: Clock, endpoint: Option<AttachmentKey>) -> DropRecord {
+fn describe(event: &Event, clock: Clock, endpoint: Option<AttachmentKey>) -> DropRecord {
     let direction = Direction::ALL.into_iter().find(|direction| *direction as u32 == event.direction);
     DropRecord {
         time_ms: clock.unix_ms(event.ktime_ns),
@@ -143,8 +143,8 @@ mod tests {
 
     const CLOCK: Clock = Clock { unix: Duration::from_secs(1000), monotonic: Duration::from_secs(10) };
 
-    fn event(ifindex: u32) -> DropEvent {
-        DropEvent {
+    fn event(ifindex: u32) -> Event {
+        Event {
             ktime_ns: 9_500_000_000,
             reason: Reason::SourceAddr as u32,
             direction: Direction::Ingress as u32,
@@ -153,7 +153,7 @@ mod tests {
             src: IpAddr::from([10, 0, 0, 2]).into(),
             ethertype: 0x0800,
             protocol: 17,
-            ..DropEvent::default()
+            ..Event::default()
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
         let drop = describe(&event(7), CLOCK, None);
         assert_eq!((drop.time_ms, drop.reason.as_str(), drop.direction.as_str()), (999_500, "source-addr", "ingress"));
         assert_eq!((drop.src, drop.dst), (Some([10, 0, 0, 2].into()), None));
-        let strange = describe(&DropEvent { reason: 999, direction: 9, ..event(7) }, CLOCK, None);
+        let strange = describe(&Event { reason: 999, direction: 9, ..event(7) }, CLOCK, None);
         assert_eq!((strange.reason.as_str(), strange.direction.as_str()), ("unknown", "unknown"));
     }
 

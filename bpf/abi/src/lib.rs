@@ -8,16 +8,28 @@
 
 mod addr;
 mod event;
+mod flow;
+mod fragment;
+mod node;
+mod peer;
 mod pod;
+mod prefix;
 mod reason;
+mod uplink;
 
 pub use addr::Addr;
-pub use event::DropEvent;
+pub use event::{Event, EventKind, Hook};
+pub use flow::{ECHO_IN, ECHO_OUT, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple, tick};
+pub use fragment::{Fragment, Ports};
+pub use node::{NodeState, TraceFilter};
+pub use peer::{Peer, PeerFlags};
 pub use pod::{Pod, PodFlags};
+pub use prefix::Prefix;
 pub use reason::{Direction, Reason, counter_index};
+pub use uplink::Uplink;
 
 /// Version of every layout in this crate; maps and links are pinned below `v<VERSION>`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The link-local IPv4 gateway that every pod sees, 169.254.1.1, in network byte order.
 pub const GATEWAY_V4: [u8; 4] = [169, 254, 1, 1];
@@ -29,22 +41,56 @@ pub const GATEWAY_V6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 pub mod map {
     /// Hash, pod [`Addr`](crate::Addr) to [`Pod`](crate::Pod).
     pub const PODS: &str = "pods";
+    /// LPM trie, [`Prefix`](crate::Prefix) to [`Peer`](crate::Peer).
+    pub const PEERS: &str = "peers";
+    /// Hash, interface index to [`Uplink`](crate::Uplink).
+    pub const UPLINKS: &str = "uplinks";
+    /// LRU hash, [`Tuple`](crate::Tuple) with the pod inside to [`Flow`](crate::Flow).
+    pub const FLOWS: &str = "flows";
+    /// LRU hash, [`Tuple`](crate::Tuple) with the node inside to [`Nat`](crate::Nat).
+    pub const NAT: &str = "nat";
+    /// LRU hash, [`Target`](crate::Target) to the number of flows (`u64`) that found no port.
+    pub const NAT_FULL: &str = "nat_full";
+    /// LPM trie, [`Prefix`](crate::Prefix) to a `u32` without meaning: destinations that see pods as they are.
+    pub const MASQ_EXEMPT: &str = "masq_exempt";
+    /// LRU hash, [`Fragment`](crate::Fragment) to [`Ports`](crate::Ports).
+    pub const FRAGS: &str = "frags";
+    /// Array of one [`NodeState`](crate::NodeState).
+    pub const NODE: &str = "node";
     /// Per-CPU array, [`counter_index`](crate::counter_index) to [`Counter`](crate::Counter).
     pub const COUNTERS: &str = "counters";
-    /// Ring buffer of [`DropEvent`](crate::DropEvent).
+    /// Ring buffer of [`Event`](crate::Event).
     pub const EVENTS: &str = "events";
 }
 
-/// Names of the programs, one a hook.
-pub mod program {
-    /// tc ingress of a pod's host veth: what the pod sends.
-    pub const FROM_POD: &str = "from_pod";
-    /// tc egress of a pod's host veth: what the node's stack sends to the pod.
-    pub const TO_POD: &str = "to_pod";
+/// Names of the constants that the agent sets before it loads the programs; all are `u32`.
+pub mod global {
+    /// UDP port of the overlay in host byte order; 0 without overlay.
+    pub const OVERLAY_PORT: &str = "OVERLAY_PORT";
+    /// Not 0: pods' packets to other machines go past the node's stack, straight to the uplink.
+    pub const HOST_ROUTING: &str = "HOST_ROUTING";
 }
 
 /// Entries of `pods`: addresses, so a dual-stack pod takes two.
 pub const PODS_MAX: u32 = 8192;
+
+/// Entries of `peers`: ranges, so a dual-stack node takes two.
+pub const PEERS_MAX: u32 = 16384;
+
+/// Entries of `uplinks`.
+pub const UPLINKS_MAX: u32 = 64;
+
+/// Entries of `flows` and of `nat` unless the agent is told otherwise.
+pub const FLOWS_MAX: u32 = 131_072;
+
+/// Entries of `nat_full`.
+pub const NAT_FULL_MAX: u32 = 256;
+
+/// Entries of `masq_exempt`.
+pub const MASQ_EXEMPT_MAX: u32 = 32768;
+
+/// Entries of `frags`.
+pub const FRAGS_MAX: u32 = 8192;
 
 /// Entries of `counters`: one a verdict and direction, with room for verdicts to come.
 pub const COUNTERS_MAX: u32 = 128;
@@ -79,4 +125,4 @@ macro_rules! plain {
         $(impl sealed::Sealed for $ty {} impl Plain for $ty {})+
     };
 }
-plain!(Addr, Pod, Counter, DropEvent);
+plain!(Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, NodeState, Counter, Event);

@@ -48,4 +48,7 @@ pub struct PodFlags;
 impl PodFlags {
     /// Another plugin made this interface: its link layer (bridge, ARP, multicast) is that plugin's.
     pub const ADOPTED: u32 = 1 << 0;
+    /// `flows` may know flows of this pod that went through the node's stack and have to return through it. The
+    /// programs set it, the agent clears it when no such flow is left.
+    pub const VIA_STACK: u32 = 1 << 1;
 }

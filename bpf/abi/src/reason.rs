@@ -80,6 +80,30 @@ reasons! {
     RogueRouter = 11, "rogue-router";
     /// The destination is not an address of the pod behind this interface.
     NotForPod = 12, "not-for-pod";
+    /// Sent through the overlay to the node of the pod that it is for.
+    Tunnelled = 13, "tunnelled";
+    /// Sent out of an uplink by the node's routes, past its stack.
+    Routed = 14, "routed";
+    /// The source became the node's on the way out, or the pod's own again on the way back.
+    Translated = 15, "translated";
+    /// No pod's packet: let through at an uplink.
+    Host = 16, "host";
+    /// A tunnel packet from an address that is no peer's, or of another virtual network.
+    UnknownPeer = 17, "unknown-peer";
+    /// A tunnel packet whose inner source does not live on the node that sent it.
+    PeerSource = 18, "peer-source";
+    /// A pod would send tunnel packets in the node's name.
+    TunnelSpoof = 19, "tunnel-spoof";
+    /// The uplink has no address of the packet's family to translate the source to.
+    NoNatAddr = 20, "no-nat-addr";
+    /// No port is left towards this destination.
+    NatExhausted = 21, "nat-exhausted";
+    /// The flow could not be recorded.
+    FlowTable = 22, "flow-table";
+    /// A fragment whose first part, which has the ports, was not seen.
+    Fragment = 23, "fragment";
+    /// A tunnel packet for no pod and no address of this node.
+    NoSuchPod = 24, "no-such-pod";
 }
 
 impl Reason {
@@ -90,7 +114,16 @@ impl Reason {
 
     /// Whether a packet with this verdict was dropped.
     pub const fn is_drop(self) -> bool {
-        self as u32 >= Self::Malformed as u32
+        !matches!(
+            self,
+            Self::Delivered
+                | Self::Passed
+                | Self::Answered
+                | Self::Tunnelled
+                | Self::Routed
+                | Self::Translated
+                | Self::Host
+        )
     }
 }
 
@@ -114,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_three_are_no_drops() {
-        assert_eq!(Reason::ALL.iter().filter(|reason| !reason.is_drop()).count(), 3);
+    fn seven_are_no_drops() {
+        assert_eq!(Reason::ALL.iter().filter(|reason| !reason.is_drop()).count(), 7);
     }
 }

@@ -1,4 +1,8 @@
 //! The programs, one a file.
 
+mod from_netdev;
+mod from_overlay;
 mod from_pod;
+mod to_netdev;
+mod to_overlay;
 mod to_pod;

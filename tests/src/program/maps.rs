@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{HashMap, PerCpuArray};
-use weft_abi::{Addr, Counter, Direction, DropEvent, Pod, Reason, counter_index, map};
+use weft_abi::{Addr, Counter, Direction, Event, Pod, Reason, counter_index, map};
 
 use super::Programs;
 
@@ -66,10 +66,10 @@ fn pod_bytes(pod: Pod) -> [u8; 24] {
 }
 
 /// Reads a record of `events`.
-pub(super) fn event(bytes: &[u8]) -> Result<DropEvent> {
-    ensure!(bytes.len() == size_of::<DropEvent>(), "a record of {} bytes", bytes.len());
+pub(super) fn event(bytes: &[u8]) -> Result<Event> {
+    ensure!(bytes.len() == size_of::<Event>(), "a record of {} bytes", bytes.len());
     let word = |at: usize| Ok::<_, anyhow::Error>(u32::from_ne_bytes(bytes[at..at + 4].try_into()?));
-    Ok(DropEvent {
+    Ok(Event {
         ktime_ns: u64::from_ne_bytes(bytes[..8].try_into()?),
         reason: word(8)?,
         direction: word(12)?,
@@ -79,8 +79,12 @@ pub(super) fn event(bytes: &[u8]) -> Result<DropEvent> {
         dst: Addr::from_octets(bytes[40..56].try_into()?),
         ethertype: u16::from_ne_bytes(bytes[56..58].try_into()?),
         protocol: bytes[58],
-        pad: bytes[59],
+        kind: bytes[59],
         src_mac: bytes[60..66].try_into()?,
-        dst_mac: bytes[66..].try_into()?,
+        dst_mac: bytes[66..72].try_into()?,
+        src_port: u16::from_ne_bytes(bytes[72..74].try_into()?),
+        dst_port: u16::from_ne_bytes(bytes[74..76].try_into()?),
+        hook: bytes[76],
+        pad: bytes[77..].try_into()?,
     })
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::maps::RingBuf;
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
-use weft_abi::{Direction, DropEvent, Reason, map, program};
+use weft_abi::{Direction, Event, Reason, map};
 
 pub use context::Skb;
 pub use maps::Counts;
@@ -55,7 +55,7 @@ pub struct Outcome {
     /// The packet afterwards.
     pub bytes: Vec<u8>,
     /// The record, if one was left.
-    pub event: Option<DropEvent>,
+    pub event: Option<Event>,
 }
 
 /// The loaded programs with maps of their own, empty at first.
@@ -73,8 +73,8 @@ impl fmt::Debug for Programs {
 impl Hook {
     fn program(self) -> &'static str {
         match self {
-            Self::FromPod => program::FROM_POD,
-            Self::ToPod => program::TO_POD,
+            Self::FromPod => weft_abi::Hook::FromPod.name(),
+            Self::ToPod => weft_abi::Hook::ToPod.name(),
         }
     }
 

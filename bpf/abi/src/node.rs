@@ -1,0 +1,33 @@
+//! The value of `node`: what the programs ask at every packet, and what they tell of the node as a whole.
+
+use crate::Addr;
+
+/// The one entry of `node`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// Packets to tell of.
+    pub trace: TraceFilter,
+    /// Not 0 while a flow of the node's own is translated; the programs set it, the agent clears it.
+    pub host_flows: u32,
+}
+
+const _: () = assert!(size_of::<NodeState>() == 44 && align_of::<NodeState>() == 4);
+
+/// Which packets leave a record at every hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceFilter {
+    /// 0: none at all.
+    pub enabled: u32,
+    /// Both must be among source and destination; all zero matches any.
+    pub addrs: [Addr; 2],
+    /// One of the packet's ports in network byte order; 0 matches any.
+    pub port: u16,
+    /// IP protocol; 0 matches any.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+const _: () = assert!(size_of::<TraceFilter>() == 40);
