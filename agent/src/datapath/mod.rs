@@ -42,6 +42,7 @@ pub use devices::UplinkDevice;
 pub use error::DatapathError;
 pub use events::EventStream;
 pub use hook::Device;
+pub(crate) use hook::device_name;
 pub use peers::{Home, PeerRange, Tunnel};
 
 /// How programs get onto a device.

@@ -1,3 +1,5 @@
+//! Sweeps over tables in memory.
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

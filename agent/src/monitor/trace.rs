@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use hyper::body::Bytes;
-use nix::net::if_::if_indextoname;
 use tokio::sync::mpsc;
 use weft_abi::{Addr, Event, Hook, Reason};
 use weft_cni::api::{Socket, Traced};
 
+use crate::datapath::device_name;
 use crate::flow::protocol;
 
 use super::watch::Clock;
@@ -48,14 +48,13 @@ impl Tracer {
 }
 
 fn describe(event: &Event, clock: Clock) -> Traced {
-    let device = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
     let reason = Reason::from_number(event.reason);
     let ports = protocol::has_ports(event.protocol);
     let socket = |addr: Addr, port: u16| Socket { address: addr.into(), port: ports.then_some(u16::from_be(port)) };
     Traced {
         time_us: clock.unix_us(event.ktime_ns),
         hook: Hook::from_number(event.hook).map_or("unknown", Hook::name).to_owned(),
-        device: device.unwrap_or_else(|| format!("ifindex {}", event.ifindex)),
+        device: device_name(event.ifindex).unwrap_or_else(|| format!("ifindex {}", event.ifindex)),
         src: socket(event.src, event.src_port),
         dst: socket(event.dst, event.dst_port),
         protocol: protocol::name(event.protocol),
