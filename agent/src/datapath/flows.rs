@@ -8,17 +8,25 @@ use super::maps::of;
 use super::plain::{Put, Table};
 use super::{Datapath, DatapathError};
 
-/// Entries that the last look at a table found; the kernel does not count them.
+/// Entries that the last look at a table found, without those removed since; the kernel does not count them.
 #[derive(Debug)]
-pub(super) struct Counted(AtomicU64);
+pub(super) struct Counted {
+    found: AtomicU64,
+    removed: AtomicU64,
+}
 
 impl Counted {
     pub(super) const fn unknown() -> Self {
-        Self(AtomicU64::new(u64::MAX))
+        Self { found: AtomicU64::new(u64::MAX), removed: AtomicU64::new(0) }
     }
 
     pub(super) fn get(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|count| *count != u64::MAX)
+        let found = Some(self.found.load(Ordering::Relaxed)).filter(|count| *count != u64::MAX)?;
+        Some(found.saturating_sub(self.removed.load(Ordering::Relaxed)))
+    }
+
+    fn less(&self, removed: bool) {
+        self.removed.fetch_add(removed.into(), Ordering::Relaxed);
     }
 }
 
@@ -67,12 +75,16 @@ impl Datapath {
 
     /// Removes a flow; whether it was there.
     pub(crate) fn remove_flow(&self, key: &Tuple) -> Result<bool, DatapathError> {
-        self.maps.flows.delete(key).map_err(of("delete", map::FLOWS))
+        let removed = self.maps.flows.delete(key).map_err(of("delete", map::FLOWS))?;
+        self.counted_flows.less(removed);
+        Ok(removed)
     }
 
     /// Removes a translation; whether it was there.
     pub(crate) fn remove_nat(&self, key: &Tuple) -> Result<bool, DatapathError> {
-        self.maps.nat.delete(key).map_err(of("delete", map::NAT))
+        let removed = self.maps.nat.delete(key).map_err(of("delete", map::NAT))?;
+        self.counted_nat.less(removed);
+        Ok(removed)
     }
 
     /// Destinations towards which ports ran out, and how many flows found none.
@@ -125,11 +137,12 @@ fn visit<V: weft_abi::Plain>(
     mut show: impl FnMut(&[Tuple], &[V]),
 ) -> Result<(), DatapathError> {
     let mut count = 0;
+    counted.removed.store(0, Ordering::Relaxed);
     let counting = |keys: &[Tuple], values: &[V]| {
         count += keys.len() as u64;
         show(keys, values);
     };
     table.visit(counting).map_err(of("iterate", name))?;
-    counted.0.store(count, Ordering::Relaxed);
+    counted.found.store(count, Ordering::Relaxed);
     Ok(())
 }
