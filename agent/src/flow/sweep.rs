@@ -64,7 +64,9 @@ impl Hasher for Mix {
 
     fn write(&mut self, bytes: &[u8]) {
         let (words, _) = bytes.as_chunks();
-        words.iter().for_each(|word| self.write_u64(u64::from_ne_bytes(*word)));
+        for word in words {
+            self.write_u64(u64::from_ne_bytes(*word));
+        }
     }
 
     fn write_usize(&mut self, _: usize) {}
