@@ -18,9 +18,10 @@ use crate::api::{App, serve_health, serve_socket};
 use crate::config::Config;
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
 use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
+use crate::flow::{Collector, Timeouts};
 use crate::ipam::Pools;
 use crate::kernel::Host;
-use crate::monitor::{self, DropLog, RequestStats};
+use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
 use crate::run_dir::{Lock, RunDir, RunDirError};
 
@@ -69,6 +70,7 @@ pub enum StartError {
 pub struct Agent {
     app: Rc<App<Host>>,
     events: EventStream,
+    collector: Collector<Datapath>,
     health: Option<TcpListener>,
     run_dir: RunDir,
     _lock: Lock,
@@ -99,23 +101,30 @@ impl Agent {
             bpf_dir: config.bpf_dir,
             attach: config.attach,
             expedite: expedite.clone(),
+            overlay_port: None,
+            host_routing: true,
+            flow_table_size: weft_abi::FLOWS_MAX,
         })?;
         let node = Node::open(link_group, &expedite)?;
         node.prepare(&config.pod_cidrs).await?;
         let events = datapath.events()?;
-        let kernel = Host { datapath: Arc::new(datapath), node };
+        let datapath = Arc::new(datapath);
+        let collector = Collector::new(Arc::clone(&datapath), Timeouts::default());
+        let kernel = Host { datapath, node };
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
         endpoints.restore().await?;
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),
+            tracer: Tracer::default(),
+            flows: collector.report(),
             requests: RequestStats::default(),
             node_name: config.node_name,
             kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
             started,
         });
-        Ok(Self { app, events, health, run_dir, _lock: lock })
+        Ok(Self { app, events, collector, health, run_dir, _lock: lock })
     }
 
     /// Serves until it is told to stop, then ends the requests that run; the datapath stays. `told_to_stop` waits for
@@ -126,11 +135,12 @@ impl Agent {
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, health, run_dir, _lock } = self;
-        let drops: Rc<DropLog> = Rc::clone(&app.drops);
+        let Self { app, events, collector, health, run_dir, _lock } = self;
+        let served = Rc::clone(&app);
         tasks
             .run_until(async {
-                spawn_local(monitor::watch(events, Rc::clone(&drops), Rc::clone(&app.endpoints), watcher.clone()));
+                spawn_local(monitor::watch(events, Rc::clone(&app), watcher.clone()));
+                spawn_local(collector.run(watcher.clone()));
                 spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
                 if let Some(listener) = health {
                     spawn_local(serve_health(Rc::clone(&app), listener, watcher.clone()));
@@ -148,7 +158,8 @@ impl Agent {
             log::warn!("cannot remove {}: {error}", run_dir.socket().display());
         }
         stopping.send_replace(true);
-        drops.close();
+        served.drops.close();
+        served.tracer.close();
         tokio::select! {
             drained = timeout(DRAIN, tasks) => if drained.is_err() {
                 log::warn!("requests did not end within {} s, leaving them", DRAIN.as_secs());

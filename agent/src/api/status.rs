@@ -4,7 +4,7 @@ use weft_cni::api::Status;
 
 use crate::kernel::Kernel;
 
-use super::App;
+use super::{App, nat};
 
 pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
     let endpoints = &app.endpoints;
@@ -23,6 +23,7 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         abi: weft_abi::VERSION,
         endpoints: endpoints.count(),
         pools: endpoints.pools(),
+        tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -9,7 +9,7 @@ use weft_cni::client::Client;
 
 use super::error::CliError;
 use super::get;
-use super::output::Output;
+use super::output::{Output, seconds};
 
 /// Pause between two questions while waiting.
 const PACE: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
     table.add_row(vec!["State".into(), Output::mark(state, status.ready)]);
     for (name, value) in [
         ("Node", status.node.clone()),
-        ("Agent", format!("{}, up {}", status.version, duration(status.uptime_ms / 1000))),
+        ("Agent", format!("{}, up {}", status.version, seconds(status.uptime_ms / 1000))),
         ("Kernel", status.kernel.clone()),
         ("Datapath", format!("ABI {}, attached by {}", status.abi, status.attach)),
         ("Endpoints", status.endpoints.to_string()),
@@ -52,30 +52,12 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         let text = format!("{}: {} of {} leased, {} resting", pool.cidr, pool.used, pool.capacity, pool.resting);
         table.add_row(["Pool", &text]);
     }
+    for one in &status.tables {
+        let percent = one.entries * 100 / u64::from(one.room.max(1));
+        table.add_row(["Table", &format!("{}: {} of {} entries, {percent} %", one.name, one.entries, one.room)]);
+    }
     for problem in &status.problems {
         table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
     }
     Ok(Output::table(table)?)
-}
-
-/// The two largest units, as `3d 4h` or `12s`.
-fn duration(secs: u64) -> String {
-    let (days, hours, minutes) = (secs / 86400, secs / 3600 % 24, secs / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{secs}s"),
-        (0, 0, _) => format!("{minutes}m {}s", secs % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        let texts = [0, 59, 60, 3599, 3600, 86399, 273_600].map(duration);
-        assert_eq!(texts, ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "3d 4h"]);
-    }
 }
