@@ -99,6 +99,9 @@ impl Agent {
             bpf_dir: config.bpf_dir,
             attach: config.attach,
             expedite: expedite.clone(),
+            overlay_port: None,
+            host_routing: true,
+            flow_table_size: weft_abi::FLOWS_MAX,
         })?;
         let node = Node::open(link_group, &expedite)?;
         node.prepare(&config.pod_cidrs).await?;

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod endpoint;
+pub mod flow;
 mod ipam;
 mod kernel;
 mod monitor;

@@ -112,7 +112,7 @@ const _: () = assert!(size_of::<Counter>() == 16);
 
 /// Marks types without padding for which every bit pattern is a valid value.
 ///
-/// The agent may view such a value as bytes. Only this crate implements it, for the types above.
+/// The agent may view such a value as bytes. Only this crate implements it, for the types above and for plain words.
 pub trait Plain: Copy + 'static + sealed::Sealed {}
 
 mod sealed {
@@ -125,4 +125,4 @@ macro_rules! plain {
         $(impl sealed::Sealed for $ty {} impl Plain for $ty {})+
     };
 }
-plain!(Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, NodeState, Counter, Event);
+plain!(u32, u64, Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, NodeState, Counter, Event);

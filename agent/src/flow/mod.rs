@@ -1,0 +1,5 @@
+//! Flows: what state they are in, and when they are over.
+
+mod timeouts;
+
+pub use timeouts::Timeouts;
