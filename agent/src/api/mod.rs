@@ -8,6 +8,7 @@ mod error;
 mod gc;
 mod health;
 mod maps;
+mod peers;
 mod route;
 mod server;
 mod status;
@@ -19,6 +20,7 @@ use std::time::Instant;
 
 use crate::endpoint::Endpoints;
 use crate::monitor::{DropLog, RequestStats};
+use crate::peer::View;
 
 pub(crate) use server::{serve_health, serve_socket};
 
@@ -27,6 +29,7 @@ pub(crate) use server::{serve_health, serve_socket};
 pub(crate) struct App<K> {
     pub(crate) endpoints: Rc<Endpoints<K>>,
     pub(crate) drops: Rc<DropLog>,
+    pub(crate) network: Rc<View>,
     pub(crate) requests: RequestStats,
     /// Name of the node.
     pub(crate) node_name: String,

@@ -20,7 +20,7 @@ use crate::kernel::Kernel;
 
 use super::body::{ReplyBody, read};
 use super::route::Route;
-use super::{App, attachments, drops, endpoints, error, gc, health, maps, status};
+use super::{App, attachments, drops, endpoints, error, gc, health, maps, peers, status};
 
 /// How long a client may take to send a request's head, or to ask for something at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -155,6 +155,7 @@ where
         Route::CollectGarbage => ReplyBody::json(&gc::collect(app, &read(body).await?).await),
         Route::Status => ReplyBody::json(&status::status(app)),
         Route::Endpoints => ReplyBody::json(&endpoints::list(app)),
+        Route::Peers => ReplyBody::json(&peers::list(app)),
         Route::Maps => ReplyBody::json(&maps::list(app)?),
         Route::Dump(name) => ReplyBody::json(&maps::dump(app, &name)?),
         Route::Drops { follow: false } => ReplyBody::json(&drops::list(app)?),

@@ -37,6 +37,7 @@ impl Fixture {
         let app = App {
             endpoints: Rc::new(Endpoints::new(Fake::default(), &run_dir, pools, identity)),
             drops: Rc::default(),
+            network: Rc::default(),
             requests: RequestStats::default(),
             node_name: "n1".into(),
             kernel_release: "6.18".into(),

@@ -6,6 +6,7 @@ mod endpoint;
 mod error;
 mod map;
 mod output;
+mod peer;
 mod status;
 
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use weft_cni::client::Client;
 
 use crate::text;
 
-use args::{Args, EndpointVerb, MapVerb, Verb};
+use args::{Args, EndpointVerb, MapVerb, PeerVerb, Verb};
 use error::CliError;
 use output::Output;
 
@@ -46,6 +47,7 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Verb::Status { wait } => return status::show(&mut client, &output, wait.map(Duration::from_secs)),
         Verb::Endpoint(EndpointVerb::List) => endpoint::list(&mut client, &output)?,
         Verb::Endpoint(EndpointVerb::Get { name }) => endpoint::get(&mut client, &output, &name)?,
+        Verb::Peer(PeerVerb::List) => peer::list(&mut client, &output)?,
         Verb::Map(MapVerb::List) => map::list(&mut client, &output)?,
         Verb::Map(MapVerb::Dump { name }) => map::dump(&mut client, &output, &name)?,
         Verb::Drops { follow: false } => drops::list(&mut client, &output)?,

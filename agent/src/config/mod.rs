@@ -21,13 +21,13 @@ use ipnet::IpNet;
 use log::LevelFilter;
 
 use crate::datapath::AttachMode;
+use crate::flow::Timeouts;
 
 use args::{Args, Verb};
 
 pub(crate) use cidr::CidrError;
 pub(crate) use cidr::parse_network;
 pub use error::ConfigError;
-pub use timeouts::FlowTimeouts;
 
 /// What the agent was told to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Config {
     /// The network between nodes, and the way out.
     pub network: NetworkConfig,
     /// How long a silent flow is remembered.
-    pub timeouts: FlowTimeouts,
+    pub timeouts: Timeouts,
 }
 
 /// The network between nodes, and the way out.
@@ -107,7 +107,7 @@ pub struct CleanupConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Be the agent of this node.
-    Run(Config),
+    Run(Box<Config>),
     /// Remove everything that an agent left.
     Cleanup(CleanupConfig),
 }
@@ -125,6 +125,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
     };
     match verb {
         Some(Verb::Cleanup { force }) => settings.into_cleanup(force).map(Command::Cleanup),
-        None => settings.into_config().map(Command::Run),
+        None => settings.into_config().map(Box::new).map(Command::Run),
     }
 }

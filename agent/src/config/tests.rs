@@ -6,7 +6,7 @@ use super::*;
 
 fn run(args: &[&str]) -> Result<Config, ConfigError> {
     match parse(["weft-agent"].iter().chain(args).map(OsString::from))? {
-        Command::Run(config) => Ok(config),
+        Command::Run(config) => Ok(*config),
         Command::Cleanup(_) => unreachable!(),
     }
 }
@@ -103,7 +103,7 @@ fn the_network_has_defaults() {
     let NetworkConfig { peers, overlay, devices, node_ip, masquerade, masq_exempt, .. } = config.network;
     assert_eq!((peers, overlay), (None, Some(Overlay { port: 8472, vni: 1 })));
     assert!(devices.is_empty() && node_ip.is_empty() && masq_exempt.is_empty() && masquerade);
-    assert_eq!(config.timeouts, FlowTimeouts::default());
+    assert_eq!(config.timeouts, Timeouts::default());
 }
 
 #[test]

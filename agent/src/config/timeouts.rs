@@ -5,50 +5,17 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::flow::Timeouts;
+
 use super::ConfigError;
 
 /// A silent month is no flow any more, and every sum of times stays far from its type's end.
 const MAX_SECONDS: u32 = 30 * 86400;
 
-/// How long a flow may be silent before it is forgotten, by what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowTimeouts {
-    /// TCP, between its handshake and its first FIN.
-    pub tcp_established: Duration,
-    /// TCP whose handshake is not over.
-    pub tcp_opening: Duration,
-    /// TCP closed by both ends, or reset.
-    pub tcp_closing: Duration,
-    /// TCP closed by one end.
-    pub tcp_half_closed: Duration,
-    /// UDP that was not answered.
-    pub udp_single: Duration,
-    /// UDP that was answered.
-    pub udp_stream: Duration,
-    /// ICMP and ICMPv6 echo.
-    pub icmp: Duration,
-    /// Every other protocol.
-    pub other: Duration,
-}
-
-impl Default for FlowTimeouts {
-    fn default() -> Self {
-        Self {
-            tcp_established: Duration::from_secs(8000),
-            tcp_opening: Duration::from_secs(30),
-            tcp_closing: Duration::from_secs(10),
-            tcp_half_closed: Duration::from_secs(120),
-            udp_single: Duration::from_secs(30),
-            udp_stream: Duration::from_secs(180),
-            icmp: Duration::from_secs(30),
-            other: Duration::from_secs(60),
-        }
-    }
-}
-
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Copy, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_field_names, reason = "flags and keys have the fields' names")]
 pub(super) struct TimeoutSettings {
     /// Seconds after which a silent TCP connection is forgotten [default: 8000]
     #[arg(long, value_name = "SECONDS", env = "WEFT_TIMEOUT_TCP_ESTABLISHED")]
@@ -91,9 +58,9 @@ impl TimeoutSettings {
         }
     }
 
-    pub(super) fn into_config(self) -> Result<FlowTimeouts, ConfigError> {
-        let default = FlowTimeouts::default();
-        Ok(FlowTimeouts {
+    pub(super) fn into_config(self) -> Result<Timeouts, ConfigError> {
+        let default = Timeouts::default();
+        Ok(Timeouts {
             tcp_established: seconds("timeout-tcp-established", self.timeout_tcp_established, default.tcp_established)?,
             tcp_opening: seconds("timeout-tcp-opening", self.timeout_tcp_opening, default.tcp_opening)?,
             tcp_closing: seconds("timeout-tcp-closing", self.timeout_tcp_closing, default.tcp_closing)?,

@@ -13,6 +13,9 @@ use super::error::{failed, unless_gone};
 use super::links::{self, DEVICE};
 use super::netlink::{Request, Socket};
 
+/// Both families.
+pub(super) const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
 /// An address and the index of its device.
 type Found = (IpAddr, u32);
 

@@ -21,6 +21,16 @@ const DUMP_TRIES: usize = 8;
 /// Requests in one system call; their answers have to fit the socket's receive buffer.
 const BATCH: usize = 64;
 
+/// Bytes of netlink's own header.
+const HEADER: usize = 16;
+
+/// `RTMGRP_LINK`: links.
+pub(crate) const LINKS: u32 = 1;
+/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`: addresses.
+pub(crate) const ADDRESSES: u32 = 0x10 | 0x100;
+/// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE`: routes.
+pub(crate) const ROUTES: u32 = 0x40 | 0x400;
+
 /// A request, and the flags that it needs beside `NLM_F_REQUEST` and `NLM_F_ACK`.
 pub(crate) type Request = (RouteNetlinkMessage, u16);
 
@@ -44,11 +54,10 @@ impl Socket {
         Ok(Self::with(raw))
     }
 
-    /// Opens a socket that hears of the links that come and go.
-    pub(crate) fn open_link_events() -> io::Result<Self> {
-        const RTMGRP_LINK: u32 = 1;
+    /// Opens a socket that hears of what comes and goes in these groups: [`LINKS`] and the others.
+    pub(crate) fn open_events(groups: u32) -> io::Result<Self> {
         let mut raw = RawSocket::new(NETLINK_ROUTE)?;
-        raw.bind(&SocketAddr::new(0, RTMGRP_LINK))?;
+        raw.bind(&SocketAddr::new(0, groups))?;
         Ok(Self::with(raw))
     }
 
@@ -92,23 +101,41 @@ impl Socket {
 
     /// Asks for one object.
     pub(crate) fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
-        let mut bytes = Vec::new();
-        let sequence = self.write(&mut bytes, message, 0);
-        self.raw.send(&bytes, 0)?;
-        let mut answer = None;
+        let nothing = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        self.get_all(vec![message])?.pop().unwrap_or_else(nothing)
+    }
+
+    /// Asks for many objects; answers in the order of the questions.
+    pub(crate) fn get_all(
+        &mut self,
+        messages: Vec<RouteNetlinkMessage>,
+    ) -> io::Result<Vec<io::Result<RouteNetlinkMessage>>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        let mut messages = messages.into_iter();
         loop {
-            self.receive(|message| {
-                let NetlinkMessage { header, payload, .. } = message?;
-                match payload {
-                    _ if header.sequence_number != sequence => {}
-                    NetlinkPayload::InnerMessage(inner) => answer = Some(inner),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            if let Some(answer) = answer {
-                return Ok(answer);
+            let mut waiting = HashMap::new();
+            let mut bytes = Vec::new();
+            for message in messages.by_ref().take(BATCH) {
+                waiting.insert(self.write(&mut bytes, message, 0), answers.len());
+                answers.push(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if waiting.is_empty() {
+                return Ok(answers);
+            }
+            self.raw.send(&bytes, 0)?;
+            while !waiting.is_empty() {
+                self.receive(|message| {
+                    let NetlinkMessage { header, payload, .. } = message?;
+                    let answer = match payload {
+                        NetlinkPayload::InnerMessage(inner) => Ok(inner),
+                        NetlinkPayload::Error(error) => Err(error.to_io()),
+                        _ => return Ok(()),
+                    };
+                    if let Some(at) = waiting.remove(&header.sequence_number) {
+                        answers[at] = answer;
+                    }
+                    Ok(())
+                })?;
             }
         }
     }
@@ -117,21 +144,37 @@ impl Socket {
     ///
     /// An object that cannot be read is one of others (all that is ours is plain) and is left out.
     pub(crate) fn dump(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.dump_as(message, |_| true, Some)
+    }
+
+    /// The same, each object kept as what is made of it. Those that are not `wanted` by the bytes behind their
+    /// netlink header are not even read: tables may be large.
+    pub(crate) fn dump_as<T>(
+        &mut self,
+        message: &RouteNetlinkMessage,
+        wanted: impl Fn(&[u8]) -> bool,
+        each: impl Fn(RouteNetlinkMessage) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
         for _ in 0..DUMP_TRIES {
-            if let Some(objects) = self.dump_once(message.clone())? {
+            if let Some(objects) = self.dump_once(message.clone(), &wanted, &each)? {
                 return Ok(objects);
             }
         }
         Err(io::Error::new(io::ErrorKind::Interrupted, "the kernel's table never stood still"))
     }
 
-    fn dump_once(&mut self, message: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+    fn dump_once<T>(
+        &mut self,
+        message: RouteNetlinkMessage,
+        wanted: &impl Fn(&[u8]) -> bool,
+        each: &impl Fn(RouteNetlinkMessage) -> Option<T>,
+    ) -> io::Result<Option<Vec<T>>> {
         let mut bytes = Vec::new();
         let sequence = self.write(&mut bytes, message, NLM_F_DUMP);
         self.raw.send(&bytes, 0)?;
         let (mut objects, mut changed, mut done) = (Vec::new(), false, false);
         while !done {
-            self.receive(|message| {
+            self.receive_wanted(wanted, |message| {
                 let NetlinkMessage { header, payload, .. } = match message {
                     Ok(message) => message,
                     Err(error) => {
@@ -144,7 +187,7 @@ impl Socket {
                 }
                 changed |= header.flags & NLM_F_DUMP_INTR != 0;
                 match payload {
-                    NetlinkPayload::InnerMessage(inner) => objects.push(inner),
+                    NetlinkPayload::InnerMessage(inner) => objects.extend(each(inner)),
                     NetlinkPayload::Done(end) if end.code != 0 => {
                         return Err(io::Error::from_raw_os_error(end.code.abs()));
                     }
@@ -161,6 +204,14 @@ impl Socket {
     /// Waits for a datagram and hands on its messages, also those that cannot be read.
     pub(crate) fn receive(
         &mut self,
+        each: impl FnMut(io::Result<NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.receive_wanted(&|_| true, each)
+    }
+
+    fn receive_wanted(
+        &mut self,
+        wanted: &impl Fn(&[u8]) -> bool,
         mut each: impl FnMut(io::Result<NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.buffer.clear();
@@ -169,7 +220,12 @@ impl Socket {
         while let Some(length) = rest.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)) {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let Some(bytes) = rest.get(..length).filter(|_| length > 0) else { break };
-            each(NetlinkMessage::deserialize(bytes).map_err(io::Error::other))?;
+            // Types below 16 are netlink's own: errors and ends.
+            let kind = bytes.get(4..).and_then(|rest| rest.first_chunk()).map(|kind| u16::from_ne_bytes(*kind));
+            let own = kind.is_some_and(|kind| kind < 16);
+            if own || bytes.get(HEADER..).is_some_and(wanted) {
+                each(NetlinkMessage::deserialize(bytes).map_err(io::Error::other))?;
+            }
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(())

@@ -10,6 +10,7 @@
 //! | `POST /v1/gc` | [`GcRequest`] | 200 [`GcReply`] |
 //! | `GET /v1/status` | | 200 [`Status`] |
 //! | `GET /v1/endpoints` | | 200 list of [`EndpointInfo`] |
+//! | `GET /v1/peers` | | 200 list of [`PeerInfo`], by name |
 //! | `GET /v1/maps` | | 200 list of [`MapInfo`] |
 //! | `GET /v1/maps/{name}` | | 200 list of JSON objects, one an entry |
 //! | `GET /v1/drops` | | 200 [`Drops`] |
@@ -18,6 +19,7 @@
 //! Every failure is a status of 400 or more with an [`ApiError`].
 
 mod error;
+mod peer;
 mod status;
 
 use std::net::IpAddr;
@@ -27,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::mac::Mac;
 
 pub use error::{ApiError, ErrorKind};
-pub use status::{Drop, Drops, MapInfo, PoolStatus, Status, VerdictCount};
+pub use peer::{PeerInfo, PeerWay};
+pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";
