@@ -31,6 +31,7 @@ pub struct Status {
     /// The pools.
     pub pools: Vec<PoolStatus>,
     /// The ways off the node.
+    #[serde(default)]
     pub network: NetworkStatus,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
