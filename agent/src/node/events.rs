@@ -15,7 +15,11 @@ use super::NodeError;
 use super::error::is;
 use super::links::Link;
 use super::netlink::{ADDRESSES, LINKS, ROUTES, Socket};
-use super::routes::PROTOCOL;
+use super::routes;
+
+/// `RTM_NEWROUTE` and `RTM_DELROUTE`.
+const NEW_ROUTE: u16 = 24;
+const DEL_ROUTE: u16 = 25;
 
 /// `RT_TABLE_LOCAL`: the node's own addresses, and multicast.
 const LOCAL: u8 = 255;
@@ -36,7 +40,9 @@ pub(super) fn start(group: u32) -> Result<watch::Receiver<u64>, NodeError> {
 fn listen(socket: &mut Socket, group: u32, news: &watch::Sender<u64>) {
     while !news.is_closed() {
         let mut concerns = false;
-        let heard = socket.receive(|message| {
+        // Our own routes come with pods and peers, by the thousand.
+        let not_ours = |kind, bytes: &[u8]| ![NEW_ROUTE, DEL_ROUTE].contains(&kind) || !routes::is_ours(bytes);
+        let heard = socket.receive_wanted(&not_ours, |message| {
             concerns |= match message?.payload {
                 NetlinkPayload::InnerMessage(message) => matters(message, group),
                 _ => false,
@@ -72,9 +78,9 @@ fn link_matters(link: LinkMessage, group: u32) -> bool {
     link.header.interface_family == AddressFamily::Unspec && !Link::from(link).is_host_end(group)
 }
 
-/// Our own routes come with pods and peers; those of the local table with addresses.
+/// Those of the local table come with addresses.
 fn route_matters(route: &RouteMessage) -> bool {
-    route.header.protocol != PROTOCOL && route.header.table != LOCAL
+    route.header.table != LOCAL
 }
 
 #[cfg(test)]
@@ -100,7 +106,7 @@ mod tests {
         }
         let mut route = RouteMessage::default();
         assert!(route_matters(&route));
-        route.header.protocol = PROTOCOL;
+        route.header.table = LOCAL;
         assert!(!route_matters(&route));
     }
 }

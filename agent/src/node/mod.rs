@@ -119,7 +119,7 @@ impl Node {
         }
         let (index, mac) = (endpoint.spec.host_ifindex, endpoint.spec.pod_mac);
         let addresses = endpoint.spec.addresses.clone();
-        let requests = addresses
+        let requests: Vec<_> = addresses
             .iter()
             .flat_map(|ip| [routes::to_pod(*ip, index, self.source(*ip)), neighbours::to_pod(*ip, index, mac)])
             .collect();

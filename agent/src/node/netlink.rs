@@ -2,7 +2,6 @@
 //!
 //! The kernel works a request off inside `send`, so a caller waits as long as somebody else holds the rtnl lock.
 
-use std::collections::HashMap;
 use std::io;
 
 use netlink_packet_core::{
@@ -67,31 +66,40 @@ impl Socket {
 
     /// Carries out one request.
     pub(crate) fn apply(&mut self, request: Request) -> io::Result<()> {
-        self.apply_all(vec![request])?.pop().unwrap_or(Ok(()))
+        self.apply_all([request])?.pop().unwrap_or(Ok(()))
     }
 
     /// Carries out requests in their order, all of them whatever becomes of each; answers in the same order.
-    pub(crate) fn apply_all(&mut self, requests: Vec<Request>) -> io::Result<Vec<io::Result<()>>> {
-        let mut answers: Vec<_> = requests.iter().map(|_| Ok(())).collect();
-        let mut requests = requests.into_iter().zip(answers.iter_mut());
+    pub(crate) fn apply_all(&mut self, requests: impl IntoIterator<Item = Request>) -> io::Result<Vec<io::Result<()>>> {
+        let mut requests = requests.into_iter().fuse();
+        let mut answers = Vec::new();
         loop {
-            let mut waiting = HashMap::new();
+            let (first, before) = (self.sequence.wrapping_add(1), answers.len());
             let mut bytes = Vec::new();
-            for ((message, flags), answer) in requests.by_ref().take(BATCH) {
-                waiting.insert(self.write(&mut bytes, message, NLM_F_ACK | flags), answer);
+            let mut batch = requests.by_ref().take(BATCH).peekable();
+            while let Some((message, flags)) = batch.next() {
+                // Of the others the kernel tells only what failed, before it answers the last.
+                let last = if batch.peek().is_none() { NLM_F_ACK } else { 0 };
+                self.write(&mut bytes, message, flags | last);
+                answers.push(Ok(()));
             }
-            if waiting.is_empty() {
+            if bytes.is_empty() {
                 return Ok(answers);
             }
             self.raw.send(&bytes, 0)?;
-            while !waiting.is_empty() {
+            let last = answers.len() - before - 1;
+            let mut done = false;
+            while !done {
                 self.receive(|message| {
                     let NetlinkMessage { header, payload, .. } = message?;
+                    let at = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
                     if let NetlinkPayload::Error(error) = payload
-                        && let Some(answer) = waiting.remove(&header.sequence_number)
-                        && error.code.is_some()
+                        && at <= last
                     {
-                        *answer = Err(error.to_io());
+                        done |= at == last;
+                        if error.code.is_some() {
+                            answers[before + at] = Err(error.to_io());
+                        }
                     }
                     Ok(())
                 })?;
@@ -102,28 +110,30 @@ impl Socket {
     /// Asks for one object.
     pub(crate) fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
         let nothing = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        self.get_all(vec![message])?.pop().unwrap_or_else(nothing)
+        self.get_all([message], |answer| answer)?.pop().unwrap_or_else(nothing)
     }
 
-    /// Asks for many objects; answers in the order of the questions.
-    pub(crate) fn get_all(
+    /// Asks for many objects; what is made of the answers, in the order of the questions.
+    pub(crate) fn get_all<T>(
         &mut self,
-        messages: Vec<RouteNetlinkMessage>,
-    ) -> io::Result<Vec<io::Result<RouteNetlinkMessage>>> {
-        let mut answers = Vec::with_capacity(messages.len());
-        let mut messages = messages.into_iter();
+        messages: impl IntoIterator<Item = RouteNetlinkMessage>,
+        each: impl Fn(io::Result<RouteNetlinkMessage>) -> T,
+    ) -> io::Result<Vec<T>> {
+        let mut messages = messages.into_iter().fuse();
+        let mut answers = Vec::new();
         loop {
-            let mut waiting = HashMap::new();
+            let first = self.sequence.wrapping_add(1);
             let mut bytes = Vec::new();
+            let mut batch: Vec<Option<T>> = Vec::with_capacity(BATCH);
             for message in messages.by_ref().take(BATCH) {
-                waiting.insert(self.write(&mut bytes, message, 0), answers.len());
-                answers.push(Err(io::ErrorKind::UnexpectedEof.into()));
+                self.write(&mut bytes, message, 0);
+                batch.push(None);
             }
-            if waiting.is_empty() {
+            if batch.is_empty() {
                 return Ok(answers);
             }
             self.raw.send(&bytes, 0)?;
-            while !waiting.is_empty() {
+            while batch.iter().any(Option::is_none) {
                 self.receive(|message| {
                     let NetlinkMessage { header, payload, .. } = message?;
                     let answer = match payload {
@@ -131,12 +141,14 @@ impl Socket {
                         NetlinkPayload::Error(error) => Err(error.to_io()),
                         _ => return Ok(()),
                     };
-                    if let Some(at) = waiting.remove(&header.sequence_number) {
-                        answers[at] = answer;
+                    let at = usize::try_from(header.sequence_number.wrapping_sub(first)).unwrap_or(usize::MAX);
+                    if let Some(place) = batch.get_mut(at) {
+                        *place = Some(each(answer));
                     }
                     Ok(())
                 })?;
             }
+            answers.extend(batch.into_iter().flatten());
         }
     }
 
@@ -144,15 +156,15 @@ impl Socket {
     ///
     /// An object that cannot be read is one of others (all that is ours is plain) and is left out.
     pub(crate) fn dump(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.dump_as(message, |_| true, Some)
+        self.dump_as(message, |_, _| true, Some)
     }
 
-    /// The same, each object kept as what is made of it. Those that are not `wanted` by the bytes behind their
-    /// netlink header are not even read: tables may be large.
+    /// The same, each object kept as what is made of it. Those that are not `wanted`, by their type and the bytes
+    /// behind their netlink header, are not even read: tables may be large.
     pub(crate) fn dump_as<T>(
         &mut self,
         message: &RouteNetlinkMessage,
-        wanted: impl Fn(&[u8]) -> bool,
+        wanted: impl Fn(u16, &[u8]) -> bool,
         each: impl Fn(RouteNetlinkMessage) -> Option<T>,
     ) -> io::Result<Vec<T>> {
         for _ in 0..DUMP_TRIES {
@@ -166,7 +178,7 @@ impl Socket {
     fn dump_once<T>(
         &mut self,
         message: RouteNetlinkMessage,
-        wanted: &impl Fn(&[u8]) -> bool,
+        wanted: &impl Fn(u16, &[u8]) -> bool,
         each: &impl Fn(RouteNetlinkMessage) -> Option<T>,
     ) -> io::Result<Option<Vec<T>>> {
         let mut bytes = Vec::new();
@@ -206,12 +218,13 @@ impl Socket {
         &mut self,
         each: impl FnMut(io::Result<NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.receive_wanted(&|_| true, each)
+        self.receive_wanted(&|_, _| true, each)
     }
 
-    fn receive_wanted(
+    /// The same without those that are not wanted.
+    pub(crate) fn receive_wanted(
         &mut self,
-        wanted: &impl Fn(&[u8]) -> bool,
+        wanted: &impl Fn(u16, &[u8]) -> bool,
         mut each: impl FnMut(io::Result<NetlinkMessage<RouteNetlinkMessage>>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.buffer.clear();
@@ -220,10 +233,9 @@ impl Socket {
         while let Some(length) = rest.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)) {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let Some(bytes) = rest.get(..length).filter(|_| length > 0) else { break };
+            let kind = bytes.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |kind| u16::from_ne_bytes(*kind));
             // Types below 16 are netlink's own: errors and ends.
-            let kind = bytes.get(4..).and_then(|rest| rest.first_chunk()).map(|kind| u16::from_ne_bytes(*kind));
-            let own = kind.is_some_and(|kind| kind < 16);
-            if own || bytes.get(HEADER..).is_some_and(wanted) {
+            if kind < 16 || bytes.get(HEADER..).is_some_and(|rest| wanted(kind, rest)) {
                 each(NetlinkMessage::deserialize(bytes).map_err(io::Error::other))?;
             }
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -16,7 +16,7 @@ use super::NodeError;
 use super::addresses::FAMILIES;
 use super::error::{failed, is, is_unsupported, unless_gone};
 use super::netlink::{Request, Socket};
-use super::routes::{PROTOCOL, destination, message, oif};
+use super::routes::{self, PROTOCOL, destination, message, oif};
 
 /// How a packet of the node gets to a pod range of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) fn read(socket: &mut Socket) -> Result<PeerRoutes, NodeError> {
     for family in FAMILIES {
         query.header.address_family = family;
         // The protocol is asked of the kernel, and looked at again: it may not know the filter.
-        let ours = |bytes: &[u8]| bytes.get(PROTOCOL_AT) == Some(&u8::from(PROTOCOL));
+        let ours = |_, bytes: &[u8]| routes::is_ours(bytes);
         match socket.dump_as(&RouteNetlinkMessage::GetRoute(query.clone()), ours, parse) {
             Err(error) if is_unsupported(&error) => {}
             other => routes.extend(other.map_err(failed("RTM_GETROUTE", || "routes"))?),
@@ -84,22 +84,25 @@ pub(super) fn apply(
     wanted: &PeerRoutes,
 ) -> Result<Vec<RouteFailure>, NodeError> {
     let mut steps: Vec<(IpNet, Option<PeerRoute>)> = Vec::new();
-    let mut requests: Vec<Request> = Vec::new();
     for range in there.keys().filter(|range| !wanted.contains_key(range)) {
         steps.push((*range, None));
-        requests.push((RouteNetlinkMessage::DelRoute(any_to(*range)), 0));
     }
     for (range, route) in wanted {
-        let flags = match there.get(range) {
-            Some(same) if same == route => continue,
-            Some(_) => NLM_F_CREATE | NLM_F_REPLACE,
-            // Somebody else's route to that range is not ours to replace.
-            None => NLM_F_CREATE | NLM_F_EXCL,
-        };
-        steps.push((*range, Some(*route)));
-        requests.push((RouteNetlinkMessage::NewRoute(to_peer(*range, route)), flags));
+        if there.get(range) != Some(route) {
+            steps.push((*range, Some(*route)));
+        }
     }
-    let answers = socket.apply_all(requests).map_err(failed("send", || "routes"))?;
+    let request = |(range, route): &(IpNet, Option<PeerRoute>)| -> Request {
+        match route {
+            None => (RouteNetlinkMessage::DelRoute(any_to(*range)), 0),
+            Some(route) => {
+                // Somebody else's route to that range is not ours to replace.
+                let how = if there.contains_key(range) { NLM_F_REPLACE } else { NLM_F_EXCL };
+                (RouteNetlinkMessage::NewRoute(to_peer(*range, route)), NLM_F_CREATE | how)
+            }
+        }
+    };
+    let answers = socket.apply_all(steps.iter().map(request)).map_err(failed("send", || "routes"))?;
     let mut failures = Vec::new();
     for ((range, route), answer) in steps.into_iter().zip(answers) {
         let answer = if route.is_none() { unless_gone(answer, Errno::ESRCH) } else { answer };
@@ -117,9 +120,6 @@ pub(super) fn apply(
     }
     Ok(failures)
 }
-
-/// Where `rtm_protocol` is in a route's message (rtnetlink(7)).
-const PROTOCOL_AT: usize = 5;
 
 fn to_peer(range: IpNet, route: &PeerRoute) -> RouteMessage {
     let mut message = message(range, RouteType::Unicast);

@@ -125,7 +125,7 @@ fn remove(socket: &mut Socket, condemned: u32, expedite: &Expedite, waiting: &Wa
     }
     drop(window);
 
-    let requests = batch.iter().map(|index| (links::set_group(*index, condemned), 0)).collect();
+    let requests = batch.iter().map(|index| (links::set_group(*index, condemned), 0));
     let moved = socket.apply_all(requests);
     // ENODEV: another request took them along, or they went by themselves.
     let deleted = unless_gone(socket.apply((links::delete_group(condemned), 0)), Errno::ENODEV).map_err(Arc::new);

@@ -19,8 +19,16 @@ use super::netlink::{Request, Socket};
 /// Marks our routes, as zebra or bird mark theirs: `ip route show proto 87`.
 pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
 
+/// Where `rtm_protocol` is in a route's message (rtnetlink(7)).
+const PROTOCOL_AT: usize = 5;
+
 /// Metric of the routes to nowhere: any other route to the same prefix wins.
 const LAST: u32 = u32::MAX;
+
+/// Whether the bytes behind the netlink header are those of a route of ours.
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
+    bytes.get(PROTOCOL_AT) == Some(&u8::from(PROTOCOL))
+}
 
 /// A request that leads packets for the pod to its host end; the node's own come from `source`, if one is given.
 pub(super) fn to_pod(address: IpAddr, device: u32, source: Option<IpAddr>) -> Request {
@@ -33,10 +41,11 @@ pub(super) fn to_pod(address: IpAddr, device: u32, source: Option<IpAddr>) -> Re
 
 /// Keeps packets for the pools' other addresses on the node; routes of pools that are no more go.
 pub(super) fn set_unreachable(socket: &mut Socket, pools: &[IpNet]) -> Result<(), NodeError> {
-    for stale in unreachable(socket)?.into_iter().filter(|pool| !pools.contains(pool)) {
-        delete_unreachable(socket, stale)?;
+    let there = unreachable(socket)?;
+    for stale in there.iter().filter(|pool| !pools.contains(pool)) {
+        delete_unreachable(socket, *stale)?;
     }
-    for pool in pools {
+    for pool in pools.iter().filter(|pool| !there.contains(pool)) {
         let message = RouteNetlinkMessage::NewRoute(to_nowhere(*pool));
         socket
             .apply((message, NLM_F_CREATE | NLM_F_REPLACE))
@@ -69,7 +78,7 @@ pub(super) fn verify(socket: &mut Socket, address: IpAddr, device: u32) -> Resul
 }
 
 fn look_up(socket: &mut Socket, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteMessage>, NodeError> {
-    found(address, socket.get(question(address, flags)))
+    found(socket.get(question(address, flags))).map_err(failed("RTM_GETROUTE", || address.to_string()))
 }
 
 /// Asks for the route that the kernel would take.
@@ -83,10 +92,7 @@ pub(super) fn question(address: IpAddr, flags: RouteFlags) -> RouteNetlinkMessag
 }
 
 /// What the kernel answered to the [`question`].
-pub(super) fn found(
-    address: IpAddr,
-    answer: io::Result<RouteNetlinkMessage>,
-) -> Result<Option<RouteMessage>, NodeError> {
+pub(super) fn found(answer: io::Result<RouteNetlinkMessage>) -> io::Result<Option<RouteMessage>> {
     match answer {
         Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(Some(route)),
         Ok(_) => Ok(None),
@@ -100,7 +106,7 @@ pub(super) fn found(
         {
             Ok(None)
         }
-        Err(error) => Err(failed("RTM_GETROUTE", || address.to_string())(error)),
+        Err(error) => Err(error),
     }
 }
 

@@ -55,13 +55,13 @@ pub struct Towards {
 pub(super) fn read(socket: &mut Socket) -> Result<Tables, NodeError> {
     let links = links::all(socket)?;
     let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let addresses = socket.dump_as(&query, |_| true, address).map_err(failed("RTM_GETADDR", || "addresses"))?;
+    let addresses = socket.dump_as(&query, |_, _| true, address).map_err(failed("RTM_GETADDR", || "addresses"))?;
     let mut defaults = Vec::new();
     for family in FAMILIES {
         let mut query = RouteMessage::default();
         query.header.address_family = family;
         // Of a full routing table only these few are read.
-        let wanted = |bytes: &[u8]| {
+        let wanted = |_, bytes: &[u8]| {
             bytes.get(PREFIX_AT) == Some(&0) && bytes.get(KIND_AT) == Some(&u8::from(RouteType::Unicast))
         };
         match socket.dump_as(&RouteNetlinkMessage::GetRoute(query), wanted, default_routes) {
@@ -74,19 +74,24 @@ pub(super) fn read(socket: &mut Socket) -> Result<Tables, NodeError> {
 
 /// Asks the kernel for the way to each address; those without one, and the node's own, are left out.
 pub(super) fn look_up(socket: &mut Socket, addresses: &[IpAddr]) -> Result<HashMap<IpAddr, Towards>, NodeError> {
-    let questions = addresses.iter().map(|address| routes::question(*address, RouteFlags::empty())).collect();
-    let answers = socket.get_all(questions).map_err(failed("RTM_GETROUTE", || "peers"))?;
+    let questions = addresses.iter().map(|address| routes::question(*address, RouteFlags::empty()));
+    let answers = socket
+        .get_all(questions, |answer| routes::found(answer).map(|route| route.as_ref().and_then(way)))
+        .map_err(failed("RTM_GETROUTE", || "peers"))?;
     let mut ways = HashMap::with_capacity(addresses.len());
     for (address, answer) in addresses.iter().zip(answers) {
-        let Some(route) = routes::found(*address, answer)? else { continue };
-        if let (RouteType::Unicast, Some(device)) = (route.header.kind, routes::oif(&route)) {
-            let direct = !route.attributes.iter().any(|attribute| {
-                matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::Encap(_))
-            });
-            ways.insert(*address, Towards { device, direct });
-        }
+        let answer = answer.map_err(failed("RTM_GETROUTE", || address.to_string()))?;
+        ways.extend(answer.map(|way| (*address, way)));
     }
     Ok(ways)
+}
+
+fn way(route: &RouteMessage) -> Option<Towards> {
+    let direct = !route.attributes.iter().any(|attribute| {
+        matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::Encap(_))
+    });
+    let device = routes::oif(route).filter(|_| route.header.kind == RouteType::Unicast)?;
+    Some(Towards { device, direct })
 }
 
 /// Where `rtm_dst_len` and `rtm_type` are in a route's message (rtnetlink(7)).
