@@ -50,21 +50,21 @@ enum Owner {
 /// # Errors
 /// The first thing that is wrong in it; nothing of such a list may be used.
 pub(super) fn parse(text: &str, own_name: &str, own_ranges: &[IpNet]) -> Result<PeerSet, PeerError> {
-    let file: File = toml::from_str(text).map_err(|error| syntax(text, &error))?;
-    let mut entries = file.peer;
-    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(PeerError::Twice { name: pair[0].name.clone() });
-    }
-    let mut set = PeerSet::default();
-    for entry in entries {
-        let peer = check(entry)?;
-        if *peer.name == *own_name {
-            set.own_addresses = peer.addresses.into_vec();
-        } else {
-            set.peers.push(peer);
+    let mut peers = Vec::new();
+    for (line, piece) in pieces(text) {
+        // A piece at a time: the parser's tree of thousands of peers takes many times their own room.
+        let file: File = toml::from_str(piece).map_err(|error| syntax(line, piece, &error))?;
+        for entry in file.peer {
+            peers.push(check(entry)?);
         }
     }
+    peers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = peers.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(PeerError::Twice { name: pair[0].name.to_string() });
+    }
+    let own = peers.iter().position(|peer| *peer.name == *own_name).map(|at| peers.remove(at));
+    peers.shrink_to_fit();
+    let set = PeerSet { peers, own_addresses: own.map(|own| own.addresses.into_vec()).unwrap_or_default() };
     refuse_shared_addresses(&set)?;
     refuse_overlaps(&set, own_ranges)?;
     Ok(set)
@@ -143,10 +143,32 @@ fn refuse_overlaps(set: &PeerSet, own_ranges: &[IpNet]) -> Result<(), PeerError>
     Ok(())
 }
 
-fn syntax(text: &str, error: &toml::de::Error) -> PeerError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+/// The text, cut before each `[[...]]`, with the number of lines before each piece.
+fn pieces(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let (mut rest, mut line) = (text, 0);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (mut end, mut lines) = (0, 0);
+        for (at, one) in rest.split_inclusive('\n').enumerate() {
+            if at > 0 && one.trim_start().starts_with("[[") {
+                break;
+            }
+            end += one.len();
+            lines += 1;
+        }
+        let (piece, others) = rest.split_at(end);
+        let before = line;
+        (rest, line) = (others, line + lines);
+        Some((before, piece))
+    })
+}
+
+fn syntax(before: usize, piece: &str, error: &toml::de::Error) -> PeerError {
+    let passed = error.span().and_then(|span| piece.get(..span.start)).unwrap_or_default();
     let problem = error.message().lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    PeerError::Syntax { line: before.matches('\n').count() + 1, problem }
+    PeerError::Syntax { line: before + passed.matches('\n').count() + 1, problem }
 }
 
 #[cfg(test)]
@@ -178,6 +200,9 @@ mod tests {
         let good = peer("n2", "'192.0.2.12'", "'10.244.2.0/24'");
         for (text, parts) in [
             ("[[peer]\n".to_owned(), vec!["line 1"]),
+            (good.clone() + "\n  [[ peer ]]\nname = 7\n", vec!["line 7", "string"]),
+            ("nodes = []\n".to_owned() + &good, vec!["line 1", "nodes", "peer"]),
+            (good.clone() + "[[nodes]]\n", vec!["line 5", "nodes", "peer"]),
             ("\n[[peer]]\nname = 'a'\naddress = []\n".to_owned(), vec!["line 4", "address", "addresses"]),
             ("[[peer]]\naddresses = ['192.0.2.1']\n".to_owned(), vec!["line 1", "name"]),
             (good.clone() + &good, vec!["n2", "twice"]),
