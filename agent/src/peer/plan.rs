@@ -166,3 +166,6 @@ fn no_common_family(peers: &[&str]) -> String {
          give the uplink an address"
     )
 }
+
+#[cfg(test)]
+mod tests;
