@@ -19,9 +19,10 @@ use crate::api::{App, serve_health, serve_socket};
 use crate::config::{Config, NetworkConfig};
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
 use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
+use crate::flow::Collector;
 use crate::ipam::Pools;
 use crate::kernel::Host;
-use crate::monitor::{self, DropLog, RequestStats};
+use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
 use crate::peer::{Listing, Network, NetworkError, PeersFile, Settings, View};
 use crate::run_dir::{Lock, RunDir, RunDirError};
@@ -74,6 +75,7 @@ pub enum StartError {
 pub struct Agent {
     app: Rc<App<Host>>,
     events: EventStream,
+    collector: Collector<Datapath>,
     health: Option<TcpListener>,
     network: Network,
     peers_file: Option<PeersFile>,
@@ -115,6 +117,7 @@ impl Agent {
         node.prepare(&config.pod_cidrs).await?;
         let events = datapath.events()?;
         let (datapath, view) = (Arc::new(datapath), Rc::new(View::default()));
+        let collector = Collector::new(Arc::clone(&datapath), config.timeouts);
         let kernel = Host { datapath: Arc::clone(&datapath), node: node.clone(), network: Rc::clone(&view) };
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
@@ -126,12 +129,14 @@ impl Agent {
             endpoints,
             drops: Rc::default(),
             network: view,
+            tracer: Tracer::default(),
+            flows: collector.report(),
             requests: RequestStats::default(),
             node_name: config.node_name,
             kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
             started,
         });
-        Ok(Self { app, events, health, network, peers_file, lists, run_dir, _lock: lock })
+        Ok(Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock: lock })
     }
 
     /// Serves until it is told to stop, then ends the requests that run; the datapath stays. `told_to_stop` waits for
@@ -142,11 +147,12 @@ impl Agent {
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, health, network, peers_file, lists, run_dir, _lock } = self;
-        let drops: Rc<DropLog> = Rc::clone(&app.drops);
+        let Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock } = self;
+        let served = Rc::clone(&app);
         tasks
             .run_until(async {
-                spawn_local(monitor::watch(events, Rc::clone(&drops), Rc::clone(&app.endpoints), watcher.clone()));
+                spawn_local(monitor::watch(events, Rc::clone(&app), watcher.clone()));
+                spawn_local(collector.run(watcher.clone()));
                 spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
                 spawn_local(network.run(watcher.clone()));
                 if let Some(file) = peers_file {
@@ -168,7 +174,8 @@ impl Agent {
             log::warn!("cannot remove {}: {error}", run_dir.socket().display());
         }
         stopping.send_replace(true);
-        drops.close();
+        served.drops.close();
+        served.tracer.close();
         tokio::select! {
             drained = timeout(DRAIN, tasks) => if drained.is_err() {
                 log::warn!("requests did not end within {} s, leaving them", DRAIN.as_secs());

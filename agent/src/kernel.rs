@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use weft_cni::api::{MapInfo, VerdictCount};
+use weft_abi::TraceFilter;
+use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
+use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError};
 use crate::peer::View;
 
@@ -59,6 +61,14 @@ pub(crate) trait Kernel: 'static {
     fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, KernelError>;
     /// Verdicts that were counted at least once.
     fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError>;
+    /// Flows that match, with the time that is left to them.
+    async fn flows(&self, filter: flow::Filter, timeouts: Timeouts) -> Result<Flows, KernelError>;
+    /// Translations, at most so many.
+    async fn mappings(&self, limit: usize) -> Result<Vec<Mapping>, KernelError>;
+    /// Destinations towards which ports ran out.
+    fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError>;
+    /// Has the programs tell of the packets that the filter matches, or of none.
+    fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError>;
     /// `tcx` or `clsact`.
     fn attach_name(&self) -> &'static str;
     /// What works, but not as well as it could; a sentence each.
@@ -141,6 +151,25 @@ impl Kernel for Host {
 
     fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError> {
         Ok(self.datapath.verdicts()?)
+    }
+
+    async fn flows(&self, filter: flow::Filter, timeouts: Timeouts) -> Result<Flows, KernelError> {
+        let datapath = Arc::clone(&self.datapath);
+        let list = move || flow::flows(&*datapath, &filter, &timeouts, flow::tick_now());
+        Ok(tokio::task::spawn_blocking(list).await??)
+    }
+
+    async fn mappings(&self, limit: usize) -> Result<Vec<Mapping>, KernelError> {
+        let datapath = Arc::clone(&self.datapath);
+        Ok(tokio::task::spawn_blocking(move || flow::mappings(&*datapath, limit, flow::tick_now())).await??)
+    }
+
+    fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError> {
+        Ok(flow::exhausted(self.datapath.exhausted()?))
+    }
+
+    fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
+        Ok(self.datapath.trace(filter)?)
     }
 
     fn attach_name(&self) -> &'static str {

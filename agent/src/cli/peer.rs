@@ -5,7 +5,7 @@ use weft_cni::client::Client;
 
 use super::error::CliError;
 use super::get;
-use super::output::{Output, duration, join};
+use super::output::{Output, join, seconds};
 
 pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError> {
     let peers: Vec<PeerInfo> = get(client, "/v1/peers")?;
@@ -20,7 +20,7 @@ pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError>
             join(&peer.pod_cidrs).into(),
             Output::mark(way(peer.way), peer.way != PeerWay::Unreachable),
             peer.end.map_or("-".to_owned(), |end| end.to_string()).into(),
-            duration(peer.age_ms / 1000).into(),
+            seconds(peer.age_ms / 1000).into(),
         ]);
     }
     Ok(Output::table(table)?)

@@ -10,7 +10,7 @@ use weft_cni::client::Client;
 
 use super::error::CliError;
 use super::get;
-use super::output::{Output, duration, join};
+use super::output::{Output, join, seconds};
 
 /// Pause between two questions while waiting.
 const PACE: Duration = Duration::from_millis(20);
@@ -42,7 +42,7 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
     table.add_row(vec!["State".into(), Output::mark(state, status.ready)]);
     for (name, value) in [
         ("Node", status.node.clone()),
-        ("Agent", format!("{}, up {}", status.version, duration(status.uptime_ms / 1000))),
+        ("Agent", format!("{}, up {}", status.version, seconds(status.uptime_ms / 1000))),
         ("Kernel", status.kernel.clone()),
         ("Datapath", format!("ABI {}, attached by {}", status.abi, status.attach)),
         ("Endpoints", status.endpoints.to_string()),
@@ -54,6 +54,10 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         table.add_row(["Pool", &text]);
     }
     network(&mut table, &status.network);
+    for one in &status.tables {
+        let percent = one.entries * 100 / u64::from(one.room.max(1));
+        table.add_row(["Table", &format!("{}: {} of {} entries, {percent} %", one.name, one.entries, one.room)]);
+    }
     for problem in &status.problems {
         table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
     }

@@ -53,7 +53,7 @@ impl Datapath {
             };
             outcome = outcome.and(attached).and(written);
         }
-        outcome
+        outcome.and_then(|()| self.finish_carrying(&mut state))
     }
 
     fn join(&self, state: &mut State, device: Device, role: Role) -> Result<(), DatapathError> {

@@ -1,6 +1,7 @@
 //! The places where a program runs, and the devices that have them.
 
 use aya::programs::TcAttachType;
+use nix::net::if_::if_indextoname;
 use weft_abi::Hook;
 
 /// What a device is to us, which decides the programs that run on it.
@@ -51,9 +52,21 @@ pub struct Device<'a> {
     pub index: u32,
 }
 
+/// The name of a device of this namespace, while it is there.
+pub(crate) fn device_name(index: u32) -> Option<String> {
+    // nix takes the null pointer of a failure for success.
+    if_indextoname(index).ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_has_a_name_while_it_is_there() {
+        assert_eq!(device_name(1).as_deref(), Some("lo"));
+        assert_eq!(device_name(i32::MAX.unsigned_abs()), None);
+    }
 
     #[test]
     fn every_hook_has_its_device_and_side() {

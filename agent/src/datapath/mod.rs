@@ -1,13 +1,16 @@
 //! The eBPF programs and their maps; the only user of aya.
 
 mod attach;
+mod carry;
 mod cleanup;
 mod devices;
 mod dump;
 mod error;
 mod events;
+mod flows;
 mod hook;
 mod loader;
+mod look;
 mod maps;
 mod peers;
 mod pins;
@@ -21,11 +24,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use weft_abi::{Addr, map};
-use weft_cni::api::{MapInfo, VerdictCount};
+use weft_abi::Addr;
 
 use self::attach::{Attacher, clsact, tcx};
 use self::devices::Devices;
+use self::flows::Counted;
 use self::hook::Role;
 use self::loader::Programs;
 use self::maps::Maps;
@@ -39,6 +42,7 @@ pub use devices::UplinkDevice;
 pub use error::DatapathError;
 pub use events::EventStream;
 pub use hook::Device;
+pub(crate) use hook::device_name;
 pub use peers::{Home, PeerRange, Tunnel};
 
 /// How programs get onto a device.
@@ -77,6 +81,9 @@ pub struct DatapathConfig {
 pub struct Datapath {
     attacher: Attacher,
     maps: Maps,
+    flow_table_size: u32,
+    counted_flows: Counted,
+    counted_nat: Counted,
     state: Mutex<State>,
 }
 
@@ -89,6 +96,10 @@ struct State {
     others: Vec<Pins>,
     /// What else has programs; unknown until it is said for the first time.
     devices: Option<Devices>,
+    /// Whether tables of another size lie aside until every program is swapped.
+    carrying: bool,
+    /// Whether every endpoint has been looked at.
+    swept: bool,
 }
 
 impl Datapath {
@@ -101,10 +112,22 @@ impl Datapath {
         let pins = Pins::create(&config.bpf_dir)?;
         let others = pins.others(&config.bpf_dir)?;
         spec::check_pinned(&pins)?;
+        carry::put_aside(&pins, config.flow_table_size)?;
         let (programs, maps) = Programs::load(&pins, config)?;
+        let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
-        let state = State { programs, attached: HashMap::new(), others, devices: None };
-        Ok(Self { attacher, maps, state: Mutex::new(state) })
+        let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let datapath = Self {
+            attacher,
+            maps,
+            flow_table_size: config.flow_table_size,
+            counted_flows: Counted::unknown(),
+            counted_nat: Counted::unknown(),
+            state: Mutex::new(state),
+        };
+        // Nobody listens to what an agent that was killed had asked for.
+        datapath.trace(None)?;
+        Ok(datapath)
     }
 
     /// Writes the map entries of endpoints that an older agent attached.
@@ -199,6 +222,8 @@ impl Datapath {
             }
         }
         // A link that could not be carried over yet keeps its directory.
+        state.swept = true;
+        self.finish_carrying(&mut state)?;
         let mut outcome = Ok(removed);
         state.others.retain(|pins| match pins.pinned() {
             Ok(links) if links.is_empty() => match pins.remove() {
@@ -217,75 +242,21 @@ impl Datapath {
         outcome
     }
 
+    /// Lets go of tables put aside, once no program uses them any more.
+    fn finish_carrying(&self, state: &mut State) -> Result<(), DatapathError> {
+        if state.carrying && state.swept && state.devices.is_some() {
+            carry::finish(&self.attacher.pins)?;
+            state.carrying = false;
+        }
+        Ok(())
+    }
+
     /// `tcx` or `clsact`.
     pub fn attach_name(&self) -> &'static str {
         match self.attacher.method {
             Method::Tcx => "tcx",
             Method::Clsact => "clsact",
         }
-    }
-
-    /// What makes the datapath worse than it could be, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        self.attacher.expedite.problem().into_iter().collect()
-    }
-
-    /// Every map of ours.
-    ///
-    /// # Errors
-    /// A pin cannot be opened.
-    pub fn maps(&self) -> Result<Vec<MapInfo>, DatapathError> {
-        let pins = &self.attacher.pins;
-        let describe = |spec: &spec::Spec| {
-            let info = spec.info(pins)?;
-            let entries = match spec.name {
-                map::PODS => Some(self.maps.all_pods()?.len() as u64),
-                map::COUNTERS => Some(u64::from(info.max_entries())),
-                _ => None,
-            };
-            Ok(MapInfo {
-                name: spec.name.to_owned(),
-                kind: spec.kind.to_owned(),
-                key_size: info.key_size(),
-                value_size: info.value_size(),
-                max_entries: info.max_entries(),
-                entries,
-                pinned: pins.map(spec.name).display().to_string(),
-            })
-        };
-        spec::SPECS.iter().map(describe).collect()
-    }
-
-    /// Entries of a map, one JSON object each, addresses as people write them; `None` for a map that is not ours.
-    ///
-    /// The ring buffer is a stream and an error.
-    ///
-    /// # Errors
-    /// The map cannot be read, or is a stream.
-    pub fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, DatapathError> {
-        match map {
-            map::PODS => {
-                let mut pods = self.maps.all_pods()?;
-                pods.sort_by_key(|(addr, _)| addr.octets());
-                Ok(Some(pods.iter().map(|(addr, pod)| dump::pod(*addr, pod)).collect()))
-            }
-            map::COUNTERS => {
-                let counts = self.maps.counts()?.into_iter();
-                let counts = counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum));
-                Ok(Some(counts.filter_map(|count| serde_json::to_value(count).ok()).collect()))
-            }
-            map::EVENTS => Err(DatapathError::Stream { map: map::EVENTS }),
-            _ => Ok(None),
-        }
-    }
-
-    /// Verdicts that were counted at least once, summed over the CPUs.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn verdicts(&self) -> Result<Vec<VerdictCount>, DatapathError> {
-        let counts = self.maps.counts()?.into_iter().filter(|(_, _, sum)| sum.packets > 0);
-        Ok(counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum)).collect())
     }
 
     /// The drop records from now on; for one reader, inside a tokio runtime.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use weft_abi::TICK_SHIFT;
+
+use super::state::{State, protocol};
+
 /// How long a flow is kept after its last packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -35,5 +39,65 @@ impl Default for Timeouts {
             icmp: Duration::from_secs(30),
             other: Duration::from_secs(60),
         }
+    }
+}
+
+/// By how much unanswered flows are kept shorter while a table is nearly full.
+const HASTE: u32 = 4;
+
+impl Timeouts {
+    /// How long a flow is kept, in ticks. While a table is `pressed` for room, one that nobody has answered has a
+    /// quarter of its time; what both ends use keeps all of it.
+    pub(super) fn ticks(&self, protocol: u8, state: State, pressed: bool) -> u32 {
+        let timeout = self.of(protocol, state);
+        let timeout = if pressed && state.is_unanswered() { timeout / HASTE } else { timeout };
+        // Rounded up; 2^32 ticks are a century.
+        u32::try_from(timeout.as_nanos().div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX)
+    }
+
+    const fn of(&self, protocol: u8, state: State) -> Duration {
+        match (protocol, state) {
+            (_, State::Opening) => self.tcp_opening,
+            (_, State::Established) => self.tcp_established,
+            (_, State::HalfClosed) => self.tcp_half_closed,
+            (_, State::Closing) => self.tcp_closing,
+            (protocol::UDP, State::Single) => self.udp_single,
+            (protocol::UDP, State::Stream) => self.udp_stream,
+            (protocol::ICMP | protocol::ICMPV6, _) => self.icmp,
+            _ => self.other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_time() {
+        let timeouts = Timeouts::default();
+        for (protocol, state, secs) in [
+            (6, State::Opening, 30),
+            (6, State::Established, 8000),
+            (6, State::HalfClosed, 120),
+            (6, State::Closing, 10),
+            (17, State::Single, 30),
+            (17, State::Stream, 180),
+            (1, State::Single, 30),
+            (58, State::Stream, 30),
+            (132, State::Stream, 60),
+        ] {
+            assert_eq!(timeouts.of(protocol, state), Duration::from_secs(secs), "{protocol} {state:?}");
+        }
+    }
+
+    #[test]
+    fn haste_is_for_the_unanswered() {
+        let timeouts = Timeouts::default();
+        assert_eq!(timeouts.ticks(6, State::Opening, false), 28);
+        assert_eq!(timeouts.ticks(6, State::Opening, true), 7);
+        assert_eq!(timeouts.ticks(17, State::Single, true), 7);
+        assert_eq!(timeouts.ticks(6, State::Established, true), timeouts.ticks(6, State::Established, false));
+        assert_eq!(timeouts.ticks(17, State::Stream, true), 168);
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::AttachmentKey;
+use super::{AttachmentKey, TableUse};
 use crate::mac::Mac;
 
 /// The agent's health.
@@ -33,6 +33,9 @@ pub struct Status {
     /// The ways off the node.
     #[serde(default)]
     pub network: NetworkStatus,
+    /// The tables of flows, as the last sweep found them.
+    #[serde(default)]
+    pub tables: Vec<TableUse>,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
 }

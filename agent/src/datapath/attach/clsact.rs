@@ -12,12 +12,11 @@ use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
 };
 use nix::errno::Errno;
-use nix::net::if_::if_indextoname;
 use weft_abi::Hook;
 
 use crate::datapath::DatapathError;
 use crate::datapath::devices::Devices;
-use crate::datapath::hook::{Device, Role, attach_type};
+use crate::datapath::hook::{Device, Role, attach_type, device_name};
 use crate::node::netlink::Socket;
 
 /// Priority of our filters; lower ones come first, and those without a wish get 49152.
@@ -120,7 +119,7 @@ pub(in crate::datapath) fn find(roles: &[Role]) -> Result<Devices, DatapathError
             continue;
         }
         // One that is gone by now has no filters either.
-        let Some(name) = if_indextoname(index).ok().and_then(|name| name.into_string().ok()) else { continue };
+        let Some(name) = device_name(index) else { continue };
         for side in Role::Pod.hooks() {
             let ours = filters(&mut socket, side, Device { name: &name, index })?.ours;
             let role = ours.and_then(|filter| filter.hook).map(Role::of);
