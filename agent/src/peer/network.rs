@@ -110,7 +110,9 @@ impl Network {
         }
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
-            network.mend_overlay().await?;
+            // It says why.
+            let set = network.lists.borrow().known.clone().unwrap_or_default();
+            network.mend_overlay(&set).await?;
         }
         Ok(network)
     }
@@ -169,7 +171,7 @@ impl Network {
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
         }
         let all = self.survey(scope, set).await?;
-        self.mend_overlay().await?;
+        self.mend_overlay(set).await?;
         let made = self.plan(set);
         let Plan { ranges, exempt, routes, ways, problems: more } = made;
         problems.extend(more);
@@ -219,13 +221,8 @@ impl Network {
         Ok(true)
     }
 
-    async fn mend_overlay(&mut self) -> Result<(), NetworkError> {
-        let carried = {
-            let listing = self.lists.borrow();
-            let peers = listing.known.as_ref().map_or(&[][..], |set| &set.peers);
-            pod_mtu(&self.settings.config, &self.uplinks, peers)
-        };
-        let mtu = self.settings.mtu.unwrap_or(carried);
+    async fn mend_overlay(&mut self, set: &PeerSet) -> Result<(), NetworkError> {
+        let mtu = self.settings.mtu.unwrap_or_else(|| self.carried(set));
         if self.view.pod_mtu.replace(mtu) != mtu {
             log::info!("new pods get an MTU of {mtu}");
         }
@@ -236,19 +233,31 @@ impl Network {
         Ok(())
     }
 
+    /// The node's addresses as others know them; empty if nobody said.
+    fn node_ip<'a>(&'a self, set: &'a PeerSet) -> &'a [IpAddr] {
+        let configured = &self.settings.config.node_ip;
+        if configured.is_empty() { &set.own_addresses } else { configured }
+    }
+
+    /// The largest packet of a pod that leaves the node whole, in bytes.
+    fn carried(&self, set: &PeerSet) -> u32 {
+        pod_mtu(self.settings.config.overlay.is_some(), self.node_ip(set), &self.uplinks, &set.peers)
+    }
+
     fn plan(&self, set: &PeerSet) -> Plan {
         let mut made = plan(
             set,
             &Facts {
                 config: &self.settings.config,
                 own_ranges: &self.settings.own_ranges,
+                node_ip: self.node_ip(set),
                 gateways: &self.node.gateways(),
                 uplinks: &self.uplinks,
                 towards: &self.towards,
                 overlay: self.overlay.as_ref().map(|overlay| overlay.index),
             },
         );
-        let carried = pod_mtu(&self.settings.config, &self.uplinks, &set.peers);
+        let carried = self.carried(set);
         if let Some(mtu) = self.settings.mtu.filter(|mtu| *mtu > carried) {
             made.problems
                 .push(format!("mtu {mtu} is more than the {carried} bytes that fit through the uplinks: lower it"));

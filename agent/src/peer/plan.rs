@@ -25,6 +25,8 @@ const NAMED: usize = 3;
 pub(super) struct Facts<'a> {
     pub(super) config: &'a NetworkConfig,
     pub(super) own_ranges: &'a [IpNet],
+    /// The node's addresses as other nodes know them; empty if nobody said.
+    pub(super) node_ip: &'a [IpAddr],
     /// The node's own addresses towards its pods.
     pub(super) gateways: &'a [IpAddr],
     pub(super) uplinks: &'a Uplinks,
@@ -53,15 +55,18 @@ pub(super) struct Families {
 }
 
 impl Families {
-    pub(super) fn of(config: &NetworkConfig, uplinks: &Uplinks) -> Self {
-        let named = |v4: bool| config.node_ip.iter().any(|ip| ip.is_ipv4() == v4);
-        Self {
-            v4: named(true) || uplinks.all.iter().any(|uplink| uplink.v4.is_some()),
-            v6: named(false) || uplinks.all.iter().any(|uplink| uplink.v6.is_some()),
+    /// Those of `node_ip`, the addresses that other nodes know; if nobody said, those that the uplinks have.
+    fn of(node_ip: &[IpAddr], uplinks: &Uplinks) -> Self {
+        let listed = |v4: bool| node_ip.iter().any(|ip| ip.is_ipv4() == v4);
+        let found = |v4: bool| uplinks.all.iter().any(|up| if v4 { up.v4.is_some() } else { up.v6.is_some() });
+        if node_ip.is_empty() {
+            Self { v4: found(true), v6: found(false) }
+        } else {
+            Self { v4: listed(true), v6: listed(false) }
         }
     }
 
-    /// The peer's address to use. It follows from families alone, so that both nodes of a pair choose the same one
+    /// The peer's address to use. It follows from families alone, so that both nodes of a pair choose the same one,
     /// whatever the routes of the moment.
     fn end(self, peer: &Peer) -> Option<IpAddr> {
         peer.addresses.iter().copied().find(|address| if address.is_ipv4() { self.v4 } else { self.v6 })
@@ -69,15 +74,16 @@ impl Families {
 }
 
 /// The largest packet of a pod that leaves the node whole, in bytes.
-pub(super) fn pod_mtu(config: &NetworkConfig, uplinks: &Uplinks, peers: &[Peer]) -> u32 {
+pub(super) fn pod_mtu(overlay: bool, node_ip: &[IpAddr], uplinks: &Uplinks, peers: &[Peer]) -> u32 {
     let carried = uplinks.mtu().unwrap_or(DEFAULT_MTU);
-    let families = Families::of(config, uplinks);
+    let families = Families::of(node_ip, uplinks);
     let over_v6 = |peer: &Peer| families.end(peer).is_some_and(|end| end.is_ipv6());
-    match config.overlay {
-        None => carried,
-        Some(_) if peers.iter().any(over_v6) || (families.v6 && !families.v4) => carried.saturating_sub(OVERHEAD_V6),
-        Some(_) => carried.saturating_sub(OVERHEAD_V4),
-    }
+    let overhead = match overlay {
+        false => 0,
+        true if peers.iter().any(over_v6) || (families.v6 && !families.v4) => OVERHEAD_V6,
+        true => OVERHEAD_V4,
+    };
+    carried.saturating_sub(overhead)
 }
 
 /// Decides.
@@ -85,7 +91,7 @@ pub(super) fn plan(set: &PeerSet, facts: &Facts) -> Plan {
     let mut plan = Plan::default();
     let local = |range: &IpNet| PeerRange { range: *range, home: Home::Local };
     plan.ranges.extend(facts.own_ranges.iter().map(local));
-    let families = Families::of(facts.config, facts.uplinks);
+    let families = Families::of(facts.node_ip, facts.uplinks);
     let mut unreachable = Vec::new();
     for peer in &set.peers {
         let Some(end) = families.end(peer) else {
@@ -99,7 +105,7 @@ pub(super) fn plan(set: &PeerSet, facts: &Facts) -> Plan {
         plan.ranges.extend(peer.pod_cidrs.iter().map(|range| PeerRange { range: *range, home }));
         let before = plan.routes.len();
         let way = if let Some(tunnel) = tunnel {
-            plan.routes.extend(tunnelled(peer, end, tunnel, set, facts));
+            plan.routes.extend(tunnelled(peer, end, tunnel, facts));
             PeerWay::Overlay
         } else {
             plan.routes.extend(direct(peer, facts));
@@ -119,11 +125,9 @@ fn tunnelled<'a>(
     peer: &'a Peer,
     end: IpAddr,
     tunnel: Tunnel,
-    set: &PeerSet,
     facts: &Facts<'a>,
 ) -> impl Iterator<Item = (IpNet, PeerRoute)> + 'a {
-    let listed = facts.config.node_ip.iter().chain(&set.own_addresses).copied();
-    let local = listed.into_iter().find(|ip| ip.is_ipv4() == end.is_ipv4());
+    let local = facts.node_ip.iter().copied().find(|ip| ip.is_ipv4() == end.is_ipv4());
     let gateways = facts.gateways;
     peer.pod_cidrs.iter().filter_map(move |range| {
         let source = gateways.iter().copied().find(|ip| ip.is_ipv4() == range.addr().is_ipv4());

@@ -51,11 +51,18 @@ struct Node {
     uplinks: Uplinks,
     towards: HashMap<IpAddr, Towards>,
     overlay: Option<u32>,
+    node_ip: Vec<IpAddr>,
 }
 
 impl Node {
     fn overlay() -> Self {
-        Self { config: config(true), uplinks: uplinks(true, true), towards: HashMap::new(), overlay: Some(DEVICE) }
+        Self {
+            config: config(true),
+            uplinks: uplinks(true, true),
+            towards: HashMap::new(),
+            overlay: Some(DEVICE),
+            node_ip: Vec::new(),
+        }
     }
 
     fn native() -> Self {
@@ -67,6 +74,7 @@ impl Node {
         let facts = Facts {
             config: &self.config,
             own_ranges: &own_ranges,
+            node_ip: &self.node_ip,
             gateways: &["10.244.1.1".parse().unwrap()],
             uplinks: &self.uplinks,
             towards: &self.towards,
@@ -111,16 +119,17 @@ fn the_overlay_leads_to_every_range() {
 }
 
 #[test]
-fn what_others_call_this_node_is_where_tunnels_begin() {
-    let set = PeerSet { own_addresses: vec![ip("192.0.2.1")], ..both() };
-    let local = |node: &Node| match node.plan(&set).routes[&net("10.244.2.0/24")] {
+fn what_others_know_of_this_node_counts() {
+    let mut node = Node { node_ip: vec![ip("192.0.2.1")], ..Node::overlay() };
+    let made = node.plan(&both());
+    let local = match made.routes[&net("10.244.2.0/24")] {
         PeerRoute::Tunnel { local, .. } => local,
         _ => None,
     };
-    let mut node = Node::overlay();
-    assert_eq!(local(&node), Some(ip("192.0.2.1")));
-    node.config.node_ip = vec![ip("192.0.2.5")];
-    assert_eq!(local(&node), Some(ip("192.0.2.5")));
+    assert_eq!(local, Some(ip("192.0.2.1")));
+    assert_eq!(made.ways[1].0, PeerWay::Unreachable, "n3 does not know this node's IPv6 address");
+    node.node_ip = vec![ip("2001:db8::1")];
+    assert_eq!(node.plan(&both()).ways[0], (PeerWay::Overlay, Some(ip("2001:db8::12"))));
 }
 
 #[test]
@@ -168,14 +177,15 @@ fn all_pods_and_what_is_configured_are_exempt() {
 #[test]
 fn pods_get_what_the_smallest_uplink_leaves() {
     let (both, over_v4) = (both(), &both().peers[..1]);
-    for (config, uplinks, peers, mtu) in [
-        (config(false), uplinks(true, true), &both.peers[..], 1500),
-        (config(true), uplinks(true, true), over_v4, 1450),
-        (config(true), uplinks(true, true), &both.peers, 1430),
-        (config(true), uplinks(false, true), over_v4, 1430),
-        (config(true), uplinks(true, false), &[], 1450),
-        (config(true), Uplinks::default(), &[], 1450),
+    for (overlay, uplinks, peers, mtu) in [
+        (false, uplinks(true, true), &both.peers[..], 1500),
+        (true, uplinks(true, true), over_v4, 1450),
+        (true, uplinks(true, true), &both.peers, 1430),
+        (true, uplinks(false, true), over_v4, 1430),
+        (true, uplinks(true, false), &[], 1450),
+        (true, Uplinks::default(), &[], 1450),
     ] {
-        assert_eq!(pod_mtu(&config, &uplinks, peers), mtu);
+        assert_eq!(pod_mtu(overlay, &[], &uplinks, peers), mtu);
     }
+    assert_eq!(pod_mtu(true, &[ip("2001:db8::1")], &uplinks(true, true), over_v4), 1430);
 }
