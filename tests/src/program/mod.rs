@@ -5,6 +5,7 @@ mod context;
 mod layout;
 mod maps;
 pub mod scene;
+pub mod tunnel;
 pub mod underlay;
 pub mod wire;
 
@@ -33,9 +34,6 @@ const ROOM: usize = 8192;
 
 /// UDP port of the overlay that the programs are loaded with.
 pub const OVERLAY_PORT: u16 = 8472;
-
-/// Entries of `flows` and `nat`: far fewer than an agent's, and quickly made.
-const FLOWS: u32 = 16_384;
 
 /// What a hook answers the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +100,6 @@ impl Programs {
             .btf(None)
             .override_global(global::OVERLAY_PORT, &port, true)
             .override_global(global::HOST_ROUTING, &host_routing, true)
-            .map_max_entries(map::FLOWS, FLOWS)
-            .map_max_entries(map::NAT, FLOWS)
             .load_file(&object)
             .context("load the maps")?;
         for hook in Hook::ALL {
