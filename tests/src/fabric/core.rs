@@ -19,7 +19,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// The bridge of all nodes' links: a capture here sees whatever is between nodes.
+    /// The bridge of all nodes' links; a capture here sees what is for the router.
     pub const SWITCH: &str = "switch0";
     /// The device towards the world.
     pub const TO_WORLD: &str = "world0";
@@ -50,6 +50,11 @@ impl Core {
             ],
         )?;
         Ok(Self { netns })
+    }
+
+    /// The switch's port of a node: a capture here sees whatever the node sends and is sent.
+    pub fn port(number: u8) -> String {
+        format!("n{number}")
     }
 
     /// Its namespace.

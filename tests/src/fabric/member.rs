@@ -48,7 +48,7 @@ impl Member {
     fn join(&self, core: &Core) -> Result<()> {
         let [v4, v6] = Family::BOTH.map(|family| self.address(family));
         let [via4, via6] = Family::BOTH.map(|family| self.gateway(family));
-        let port = if self.far { Core::TO_FAR.to_owned() } else { format!("n{}", self.number) };
+        let port = if self.far { Core::TO_FAR.to_owned() } else { Core::port(self.number) };
         exec::ip_batch(
             self.node.netns(),
             &[

@@ -15,6 +15,8 @@ use anyhow::{Context, Result};
 
 use crate::netns::Netns;
 use crate::node::{Family, Node};
+use crate::packet::FrameSocket;
+use crate::pod::Pod;
 use crate::site::Site;
 use crate::traffic::ping;
 use crate::{exec, storm};
@@ -63,6 +65,11 @@ impl Fabric {
         storm::all_at_once(&self.members, |member| member.node().start_agent().map(drop)).into_iter().collect()
     }
 
+    /// A pod on every node, in their order.
+    pub fn pods(&self) -> Result<Vec<Pod>> {
+        self.members.iter().map(|member| member.node().pod()).collect()
+    }
+
     /// The node of that number, from 1.
     pub fn member(&self, number: usize) -> &Member {
         &self.members[number - 1]
@@ -94,6 +101,11 @@ impl Fabric {
     /// The switch and router.
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// Listens to everything on a node's link.
+    pub fn listen(&self, member: &Member) -> Result<FrameSocket> {
+        FrameSocket::open(self.core.netns(), &Core::port(member.number()))
     }
 
     /// What it was made to be.
