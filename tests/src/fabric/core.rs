@@ -9,7 +9,6 @@ use anyhow::Result;
 
 use super::Layout;
 use crate::netns::Netns;
-use crate::site::Site;
 use crate::{exec, kernel};
 
 /// The switch and router.
@@ -28,8 +27,8 @@ impl Core {
     /// The device towards the first node's second uplink.
     pub const TO_SECOND: &str = "second0";
 
-    pub(super) fn lay(site: &Site) -> Result<Self> {
-        let netns = Netns::with_loopback(&site.unique("core"))?;
+    pub(super) fn lay(fabric: &str) -> Result<Self> {
+        let netns = Netns::with_loopback(&format!("{fabric}-core"))?;
         quiet(&netns)?;
         // Where the kernel can filter what a bridge carries, this one shall not.
         for table in ["iptables", "ip6tables"] {
@@ -63,8 +62,8 @@ impl Core {
     }
 
     /// A world behind the router.
-    pub(super) fn join_world(&self, site: &Site, layout: &Layout) -> Result<Netns> {
-        let world = Netns::with_loopback(&site.unique("world"))?;
+    pub(super) fn join_world(&self, fabric: &str, layout: &Layout) -> Result<Netns> {
+        let world = Netns::with_loopback(&format!("{fabric}-world"))?;
         quiet(&world)?;
         let mtu = layout.world_mtu;
         exec::ip_batch(

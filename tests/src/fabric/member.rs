@@ -26,8 +26,8 @@ impl Member {
     /// The second one of a node that has two.
     pub const SECOND: &str = "up1";
 
-    pub(super) fn lay(site: &Arc<Site>, core: &Core, layout: &Layout, number: u8) -> Result<Self> {
-        let name = site.unique("n");
+    pub(super) fn lay(site: &Arc<Site>, fabric: &str, core: &Core, layout: &Layout, number: u8) -> Result<Self> {
+        let name = format!("{fabric}-n{number}");
         let peers = site.dir().join(&name).join(PEERS);
         let mut settings = Settings::new(layout.attach)
             .pools(&[&format!("10.244.{number}.0/24"), &format!("fd00:10:244:{number}::/64")])

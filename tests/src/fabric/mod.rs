@@ -45,9 +45,10 @@ impl Fabric {
 
     /// A fabric without agents.
     pub fn lay(site: &Arc<Site>, layout: Layout) -> Result<Self> {
-        let core = Core::lay(site)?;
-        let world = core.join_world(site, &layout)?;
-        let members = (1..=layout.nodes).map(|number| Member::lay(site, &core, &layout, number));
+        let name = site.unique("f");
+        let core = Core::lay(&name)?;
+        let world = core.join_world(&name, &layout)?;
+        let members = (1..=layout.nodes).map(|number| Member::lay(site, &name, &core, &layout, number));
         let members = members.collect::<Result<Vec<_>>>()?;
         let fabric = Self { members, world, core, layout };
         fabric.settle()?;
