@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_abi::{Addr, ECHO_IN, ECHO_OUT, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple};
+use weft_abi::{Addr, ECHO, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple};
 use weft_cni::api::{Exhausted, FlowInfo, Flows, Mapping, Socket};
 
 use crate::datapath::DatapathError;
@@ -129,8 +129,8 @@ fn mapping(key: &Tuple, nat: &Nat, now: u32) -> Mapping {
 
 /// Inside and outside; an echo's identifier belongs to the inside, whoever asks.
 fn ends(key: &Tuple) -> (Socket, Socket) {
-    let echo =
-        matches!(key.protocol, protocol::ICMP | protocol::ICMPV6) && [ECHO_OUT, ECHO_IN].contains(&key.outside_port);
+    let echo = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6)
+        && [key.inside_port, key.outside_port].contains(&ECHO);
     let ports = protocol::has_ports(key.protocol);
     let inside = socket(key.inside, ports.then_some(key.inside_port));
     (inside, socket(key.outside, (ports && !echo).then_some(key.outside_port)))
