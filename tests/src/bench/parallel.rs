@@ -2,17 +2,19 @@
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::chain::{Chain, Joined};
-use super::requests::turns;
-use super::statistics::{median, median_ratio, millis};
+use super::statistics::{median, median_ratio, millis, turns};
 use super::{Bench, Figures, Target, progress};
 
 /// Pods that come and go together.
 pub(super) const PODS: usize = 100;
+
+/// So that what the kernel has still to do for one batch does not count for the next.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Attaches and detaches all pods at once, weft and the reference plugin in turns.
 pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
@@ -26,7 +28,9 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
         for index in turns(round, chains.len()) {
             let (took, pods) = add_all(bench, &chains[index])?;
             adds[index].push(took);
+            thread::sleep(PAUSE);
             dels[index].push(del_all(&chains[index], &pods)?);
+            thread::sleep(PAUSE);
         }
     }
     for (operation, times, limit) in [("ADD", &adds, 1.0 / 2.0), ("DEL", &dels, 1.0 / 3.0)] {

@@ -1,12 +1,13 @@
 //! ADD and DEL, one after another.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::chain::{self, Chain, Joined};
-use super::statistics::{median, millis, percentile};
+use super::statistics::{median, millis, percentile, turns};
 use super::{Bench, Figures, Target, progress};
 
 /// Attaches and detaches pods of every chain in turns.
@@ -29,6 +30,7 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
         for index in turns(round, chains.len()) {
             let (chain, sandbox) = (&chains[index], &places[index]);
             let (took, pod) = chain.netns().enter(|| timed(|| chain.add(sandbox, round)))??;
+            settle();
             adds[index].push(took);
             joined.push((index, pod));
         }
@@ -36,6 +38,7 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
     for (index, pod) in &joined {
         let chain = &chains[*index];
         dels[*index].push(chain.netns().enter(|| timed(|| chain.del(pod)))??.0);
+        settle();
     }
     figures.note("spawning /bin/true p50", median(&spawns), "ms");
     for (operation, times) in [("ADD", &adds), ("DEL", &dels)] {
@@ -61,14 +64,14 @@ pub(super) fn spawn() -> Result<f64> {
     Ok(timed(|| chain::execute(&PathBuf::from("/bin/true"), &[], &[]))?.0)
 }
 
+/// Lets the kernel finish what a request has left to it, so that it does not count for the next one.
+pub(super) fn settle() {
+    thread::sleep(Duration::from_millis(30));
+}
+
 /// What a job takes in milliseconds, and its result.
 pub(super) fn timed<T>(job: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let started = Instant::now();
     let result = job()?;
     Ok((millis(started.elapsed()), result))
-}
-
-/// Whose turn it is in a round: each comes first, second and last equally often.
-pub(super) fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |turn| (round + turn) % count)
 }

@@ -1,4 +1,4 @@
-//! Medians and quantiles of small samples.
+//! Medians and quantiles of small samples, and whose turn it is.
 
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ fn sorted(values: &[f64]) -> Vec<f64> {
 pub(super) fn median_ratio(values: &[f64], bases: &[f64]) -> f64 {
     let ratios: Vec<f64> = values.iter().zip(bases).map(|(value, base)| value / base).collect();
     median(&ratios)
+}
+
+/// Whose turn it is in a round: each comes first, second and last equally often.
+pub(super) fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (round + turn) % count)
 }
 
 /// In milliseconds.

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::chain::Chain;
 use super::relay;
-use super::requests::{spawn, timed};
+use super::requests::{settle, spawn, timed};
 use super::statistics::{median, millis};
 use super::{Bench, Figures, progress};
 
@@ -55,7 +55,9 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
             versions.push(timed(|| chain.version())?.0);
             let (row, pod) = relay.watch(&ADD, || chain.add_by(network.clone(), sandbox, number))?;
             adds.push(row);
+            settle();
             dels.push(relay.watch(&DEL, || chain.del(&pod))?.0);
+            settle();
         }
         Ok(())
     })??;
