@@ -11,9 +11,10 @@ pub struct Tuple {
     pub inside: Addr,
     /// Address of the other end.
     pub outside: Addr,
-    /// Port of the inside in network byte order; the identifier of an ICMP echo.
+    /// Port of the inside in network byte order. Of an ICMP echo, whoever asks has the identifier for a port, whoever
+    /// answers [`ECHO`]. Protocols without ports have 0.
     pub inside_port: u16,
-    /// Port of the outside in network byte order; for an ICMP echo [`ECHO_OUT`] or [`ECHO_IN`].
+    /// Port of the outside, likewise.
     pub outside_port: u16,
     /// IP protocol.
     pub protocol: u8,
@@ -23,10 +24,8 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40 && align_of::<Tuple>() == 4);
 
-/// [`Tuple::outside_port`] of an ICMP echo that the inside asks for.
-pub const ECHO_OUT: u16 = 8_u16.to_be();
-/// [`Tuple::outside_port`] of an ICMP echo that the outside asks for.
-pub const ECHO_IN: u16 = 0;
+/// What stands for the port of the side that answers an ICMP echo.
+pub const ECHO: u16 = 8_u16.to_be();
 
 /// Time as the programs keep it: `CLOCK_MONOTONIC` in units of 2^30 nanoseconds (1.07 s), so that no division is
 /// needed. Never 0 once the kernel has been up for two seconds.
