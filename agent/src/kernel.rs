@@ -1,6 +1,7 @@
 //! The one door to the kernel for all that decides; tests put another behind it.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError};
+use crate::peer::View;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +53,8 @@ pub(crate) trait Kernel: 'static {
     async fn remove_link(&self, name: &str) -> Result<(), KernelError>;
     /// Addresses of the node.
     async fn addresses(&self) -> Result<Vec<IpAddr>, KernelError>;
-    /// MTU of the uplink in bytes.
-    async fn uplink_mtu(&self) -> Result<u32, KernelError>;
+    /// MTU in bytes that the ways off the node leave to new pods.
+    fn pod_mtu(&self) -> u32;
     /// Every map of the datapath.
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError>;
     /// Entries of a map; `None` for a map that is not the datapath's.
@@ -80,6 +82,7 @@ pub(crate) trait Kernel: 'static {
 pub(crate) struct Host {
     pub(crate) datapath: Arc<Datapath>,
     pub(crate) node: Node,
+    pub(crate) network: Rc<View>,
 }
 
 impl Host {
@@ -134,8 +137,8 @@ impl Kernel for Host {
         Ok(self.node.addresses().await?)
     }
 
-    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        Ok(self.node.uplink_mtu().await?)
+    fn pod_mtu(&self) -> u32 {
+        self.network.pod_mtu()
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {

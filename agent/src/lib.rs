@@ -13,6 +13,7 @@ mod ipam;
 mod kernel;
 mod monitor;
 pub mod node;
+mod peer;
 mod run_dir;
 pub mod text;
 

@@ -10,6 +10,7 @@ mod gc;
 mod health;
 mod maps;
 mod nat;
+mod peers;
 mod query;
 mod route;
 mod server;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use crate::endpoint::Endpoints;
 use crate::flow;
 use crate::monitor::{DropLog, RequestStats, Tracer};
+use crate::peer::View;
 
 pub(crate) use server::{serve_health, serve_socket};
 
@@ -33,6 +35,7 @@ pub(crate) use server::{serve_health, serve_socket};
 pub(crate) struct App<K> {
     pub(crate) endpoints: Rc<Endpoints<K>>,
     pub(crate) drops: Rc<DropLog>,
+    pub(crate) network: Rc<View>,
     pub(crate) tracer: Tracer,
     pub(crate) flows: Arc<flow::Report>,
     pub(crate) requests: RequestStats,

@@ -21,7 +21,7 @@ use crate::kernel::Kernel;
 
 use super::body::{ReplyBody, read};
 use super::route::Route;
-use super::{App, attachments, drops, endpoints, error, flows, gc, health, maps, nat, status, trace};
+use super::{App, attachments, drops, endpoints, error, flows, gc, health, maps, nat, peers, status, trace};
 
 /// How long a client may take to send a request's head, or to ask for something at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -144,6 +144,7 @@ where
         Route::CollectGarbage => ReplyBody::json(&gc::collect(app, &read(body).await?).await),
         Route::Status => ReplyBody::json(&status::status(app)),
         Route::Endpoints => ReplyBody::json(&endpoints::list(app)),
+        Route::Peers => ReplyBody::json(&peers::list(app)),
         Route::Maps => ReplyBody::json(&maps::list(app)?),
         Route::Dump(name) => ReplyBody::json(&maps::dump(app, &name)?),
         Route::Drops { follow: false } => ReplyBody::json(&drops::list(app)?),

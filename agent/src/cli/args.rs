@@ -43,6 +43,9 @@ pub(super) enum Verb {
     /// Pods that are joined to the network
     #[command(subcommand)]
     Endpoint(EndpointVerb),
+    /// Other nodes
+    #[command(subcommand)]
+    Peer(PeerVerb),
     /// The datapath's maps
     #[command(subcommand)]
     Map(MapVerb),
@@ -72,6 +75,12 @@ pub(super) enum EndpointVerb {
         #[arg(value_name = "WHICH")]
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PeerVerb {
+    /// All of them, by name, and how packets get there
+    List,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ mod flow;
 mod map;
 mod nat;
 mod output;
+mod peer;
 mod status;
 mod trace;
 
@@ -21,7 +22,7 @@ use weft_cni::client::Client;
 
 use crate::text;
 
-use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, Verb};
+use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, PeerVerb, Verb};
 use error::CliError;
 use output::Output;
 
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Verb::Status { wait } => return status::show(&mut client, &output, wait.map(Duration::from_secs)),
         Verb::Endpoint(EndpointVerb::List) => endpoint::list(&mut client, &output)?,
         Verb::Endpoint(EndpointVerb::Get { name }) => endpoint::get(&mut client, &output, &name)?,
+        Verb::Peer(PeerVerb::List) => peer::list(&mut client, &output)?,
         Verb::Map(MapVerb::List) => map::list(&mut client, &output)?,
         Verb::Map(MapVerb::Dump { name }) => map::dump(&mut client, &output, &name)?,
         Verb::Flow(FlowVerb::List(args)) => flow::list(&mut client, &output, &args)?,

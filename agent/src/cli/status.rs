@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use weft_cni::api::Status;
+use comfy_table::Table;
+use weft_cni::api::{NetworkStatus, Status};
 use weft_cni::client::Client;
 
 use super::error::CliError;
 use super::get;
-use super::output::{Output, seconds};
+use super::output::{Output, join, seconds};
 
 /// Pause between two questions while waiting.
 const PACE: Duration = Duration::from_millis(20);
@@ -52,6 +53,7 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         let text = format!("{}: {} of {} leased, {} resting", pool.cidr, pool.used, pool.capacity, pool.resting);
         table.add_row(["Pool", &text]);
     }
+    network(&mut table, &status.network);
     for one in &status.tables {
         let percent = one.entries * 100 / u64::from(one.room.max(1));
         table.add_row(["Table", &format!("{}: {} of {} entries, {percent} %", one.name, one.entries, one.room)]);
@@ -60,4 +62,22 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
     }
     Ok(Output::table(table)?)
+}
+
+fn network(table: &mut Table, network: &NetworkStatus) {
+    let routing = match &network.overlay {
+        Some(overlay) => {
+            let (device, port, vni) = (&overlay.device, overlay.port, overlay.vni);
+            format!("overlay by {device} (VXLAN {vni}, UDP port {port}, MTU {})", overlay.mtu)
+        }
+        None => "native".to_owned(),
+    };
+    table.add_row(["Routing", &routing]);
+    for uplink in &network.uplinks {
+        let state = if uplink.up { "" } else { ", down" };
+        let addresses = if uplink.addresses.is_empty() { "no address".to_owned() } else { join(&uplink.addresses) };
+        table.add_row(["Uplink", &format!("{}: {addresses}, MTU {}{state}", uplink.device, uplink.mtu)]);
+    }
+    table.add_row(["Peers", &network.peers.to_string()]);
+    table.add_row(["Pods' MTU", &network.pod_mtu.to_string()]);
 }

@@ -98,8 +98,8 @@ impl Kernel for Fake {
         Ok(vec!["192.0.2.1".parse().unwrap()])
     }
 
-    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        Ok(1450)
+    fn pod_mtu(&self) -> u32 {
+        1450
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {

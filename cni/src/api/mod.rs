@@ -10,6 +10,7 @@
 //! | `POST /v1/gc` | [`GcRequest`] | 200 [`GcReply`] |
 //! | `GET /v1/status` | | 200 [`Status`] |
 //! | `GET /v1/endpoints` | | 200 list of [`EndpointInfo`] |
+//! | `GET /v1/peers` | | 200 list of [`PeerInfo`], by name |
 //! | `GET /v1/maps` | | 200 list of [`MapInfo`] |
 //! | `GET /v1/maps/{name}` | | 200 list of JSON objects, one an entry |
 //! | `GET /v1/drops` | | 200 [`Drops`] |
@@ -22,6 +23,7 @@
 
 mod error;
 mod flow;
+mod peer;
 mod status;
 
 use std::net::IpAddr;
@@ -32,7 +34,8 @@ use crate::mac::Mac;
 
 pub use error::{ApiError, ErrorKind};
 pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Translations};
-pub use status::{Drop, Drops, MapInfo, PoolStatus, Status, VerdictCount};
+pub use peer::{PeerInfo, PeerWay};
+pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";
