@@ -30,6 +30,7 @@ pub const ECHO: u16 = 8_u16.to_be();
 /// Time as the programs keep it: `CLOCK_MONOTONIC` in units of 2^30 nanoseconds (1.07 s), so that no division is
 /// needed. Never 0 once the kernel has been up for two seconds.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it wraps after a century")]
 pub const fn tick(ktime_ns: u64) -> u32 {
     (ktime_ns >> TICK_SHIFT) as u32
 }
@@ -100,6 +101,9 @@ impl FlowFlags {
     pub const FIN_OUTSIDE: u32 = 1 << 6;
     /// TCP: one of the two has torn it down (RST).
     pub const RESET: u32 = 1 << 7;
+    /// TCP: whoever began it has acknowledged the answer, or it was there before us; an answer alone is no more than
+    /// half a connection.
+    pub const CONFIRMED: u32 = 1 << 8;
 }
 
 /// Whom no port was left towards, the key of `nat_full`.

@@ -33,6 +33,8 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if packet.multicast {
         return Err(Reason::Multicast);
     }
+    // Its frame is addressed to no device of this node: the overlay has no link-layer addresses.
+    skb.make_ours();
     if let Some(pod) = deliver::receiver(&packet) {
         if track::is_via_stack(skb, &packet, pod, false) {
             return Ok(Verdict::Pass);

@@ -55,14 +55,20 @@ pub(crate) struct Hop {
 }
 
 impl Skb {
-    /// Asks the kernel to put the packet into the pod behind that host interface; the hook's result.
+    /// Makes the packet one for this node, whatever the destination of its frame.
     #[inline(always)]
-    pub(crate) fn redirect_peer(&mut self, ifindex: u32) -> i32 {
+    pub(crate) fn make_ours(&mut self) {
         if self.field(offset_of!(__sk_buff, pkt_type)) != PACKET_HOST {
-            // Linux 5.10 loses a redirected packet of any other type.
             // SAFETY: the context is the kernel's. It refuses only types that no received frame has.
             unsafe { bpf_skb_change_type(self.ctx, PACKET_HOST) };
         }
+    }
+
+    /// Asks the kernel to put the packet into the pod behind that host interface; the hook's result.
+    #[inline(always)]
+    pub(crate) fn redirect_peer(&mut self, ifindex: u32) -> i32 {
+        // Linux 5.10 loses a redirected packet of any other type.
+        self.make_ours();
         // SAFETY: takes numbers; an interface that is gone drops the packet.
         unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
     }

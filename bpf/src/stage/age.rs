@@ -16,8 +16,8 @@ const CLOSING: u32 = FlowFlags::FIN_INSIDE | FlowFlags::FIN_OUTSIDE | FlowFlags:
 pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
     let now = maps::now();
     let before = flow.get();
-    let replied = if outbound == (before.flags & FlowFlags::INBOUND == 0) { 0 } else { FlowFlags::REPLIED };
-    let flags = closing(before.flags, tcp, outbound) | replied;
+    let begun_here = outbound == (before.flags & FlowFlags::INBOUND == 0);
+    let flags = closing(before.flags, tcp, outbound) | if begun_here { confirmed(tcp) } else { FlowFlags::REPLIED };
     if before.seen != now || before.flags != flags {
         flow.update(|flow| {
             flow.seen = now;
@@ -29,7 +29,8 @@ pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
 /// A packet from the inside of a translated flow.
 #[inline(always)]
 pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
-    if flow.get().seen != maps::now() || tcp & EVENTFUL != 0 {
+    let Flow { seen, flags, .. } = flow.get();
+    if seen != maps::now() || tcp & EVENTFUL != 0 || flags | confirmed(tcp) != flags {
         refresh(flow, tuple, tcp);
     }
 }
@@ -42,7 +43,7 @@ pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
 fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     let now = maps::now();
     let before = flow.get();
-    let flags = closing(before.flags, tcp, true);
+    let flags = closing(before.flags, tcp, true) | confirmed(tcp);
     let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST);
     let back = Tuple { inside: before.nat_addr, inside_port: before.nat_port, ..*tuple };
     match maps::nat(&back) {
@@ -79,6 +80,12 @@ pub(crate) fn touch_in(nat: Live<Nat>, before: &Nat, tcp: u8) {
     }
 }
 
+/// What a packet of the side that began the flow says of it: an acknowledgement without SYN comes after the answer.
+#[inline(always)]
+pub(crate) fn confirmed(tcp: u8) -> u32 {
+    if tcp & (Transport::SYN | Transport::ACK) == Transport::ACK { FlowFlags::CONFIRMED } else { 0 }
+}
+
 /// Whether the packet asks for a new connection.
 #[inline(always)]
 pub(crate) fn begins(tcp: u8) -> bool {
@@ -92,7 +99,11 @@ fn closing(flags: u32, tcp: u8, outbound: bool) -> u32 {
     }
     if begins(tcp) {
         // The ports are used anew: what came before has ended.
-        return if flags & CLOSING == 0 { flags } else { flags & !(CLOSING | FlowFlags::REPLIED) };
+        return if flags & CLOSING == 0 {
+            flags
+        } else {
+            flags & !(CLOSING | FlowFlags::REPLIED | FlowFlags::CONFIRMED)
+        };
     }
     let fin = match (tcp & Transport::FIN != 0, outbound) {
         (false, _) => 0,

@@ -38,6 +38,6 @@ fn record(skb: &mut Skb, packet: &Packet) {
         Some(flow) => age::touch(flow, transport.flags, false),
         // What tears down a flow that is not known begins none.
         None if transport.flags & Transport::RST != 0 => {}
-        None => track::add(&tuple, FlowFlags::INBOUND, skb.ifindex()),
+        None => track::add(&tuple, FlowFlags::INBOUND | age::confirmed(transport.flags), skb.ifindex()),
     }
 }

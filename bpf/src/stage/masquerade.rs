@@ -64,7 +64,7 @@ fn begin(
     tuple: &Tuple,
     via_stack: bool,
 ) -> Result<Option<&'static Flow>, Reason> {
-    let flags = if via_stack { FlowFlags::VIA_STACK } else { 0 };
+    let flags = if via_stack { FlowFlags::VIA_STACK } else { 0 } | age::confirmed(transport.flags);
     if maps::is_exempt(&tuple.outside) {
         if via_stack {
             track::add(tuple, flags, skb.ifindex());

@@ -44,7 +44,10 @@ pub(crate) fn note(skb: &mut Skb, packet: &Packet, outbound: bool) {
                 maps::set_via_stack(&tuple.inside);
             }
         }
-        None => add(&tuple, if outbound { 0 } else { FlowFlags::INBOUND } | FlowFlags::VIA_STACK, skb.ifindex()),
+        None => {
+            let begun = if outbound { 0 } else { FlowFlags::INBOUND };
+            add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(transport.flags), skb.ifindex());
+        }
     }
 }
 
