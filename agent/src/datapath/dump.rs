@@ -27,6 +27,7 @@ const FLOW_FLAGS: &Names = &[
     (FlowFlags::FIN_INSIDE, "fin-inside"),
     (FlowFlags::FIN_OUTSIDE, "fin-outside"),
     (FlowFlags::RESET, "reset"),
+    (FlowFlags::CONFIRMED, "confirmed"),
 ];
 
 /// An entry of `pods`.
