@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -15,13 +16,15 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{App, serve_health, serve_socket};
-use crate::config::Config;
+use crate::config::{Config, NetworkConfig};
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
 use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
+use crate::flow::Collector;
 use crate::ipam::Pools;
 use crate::kernel::Host;
-use crate::monitor::{self, DropLog, RequestStats};
+use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
+use crate::peer::{Listing, Network, NetworkError, PeersFile, Settings, View};
 use crate::run_dir::{Lock, RunDir, RunDirError};
 
 /// How often records and kernel are compared while nothing happens.
@@ -47,6 +50,9 @@ pub enum StartError {
     /// The node's devices and routes cannot be brought up.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The ways off the node cannot be brought up.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The socket cannot be made.
     #[error("cannot listen on {}{}", path.display(), crate::run_dir::remedy(source))]
     Socket {
@@ -69,7 +75,11 @@ pub enum StartError {
 pub struct Agent {
     app: Rc<App<Host>>,
     events: EventStream,
+    collector: Collector<Datapath>,
     health: Option<TcpListener>,
+    network: Network,
+    peers_file: Option<PeersFile>,
+    lists: watch::Sender<Listing>,
     run_dir: RunDir,
     _lock: Lock,
 }
@@ -99,23 +109,34 @@ impl Agent {
             bpf_dir: config.bpf_dir,
             attach: config.attach,
             expedite: expedite.clone(),
+            overlay_port: config.network.overlay.map(|overlay| overlay.port),
+            host_routing: config.network.host_routing,
+            flow_table_size: config.network.flow_table_size,
         })?;
         let node = Node::open(link_group, &expedite)?;
         node.prepare(&config.pod_cidrs).await?;
         let events = datapath.events()?;
-        let kernel = Host { datapath: Arc::new(datapath), node };
+        let (datapath, view) = (Arc::new(datapath), Rc::new(View::default()));
+        let collector = Collector::new(Arc::clone(&datapath), config.timeouts);
+        let kernel = Host { datapath: Arc::clone(&datapath), node: node.clone(), network: Rc::clone(&view) };
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
         endpoints.restore().await?;
+        let (peers_file, lists) = peers(&config.network, &config.node_name, &config.pod_cidrs);
+        let settings = Settings { config: config.network, own_ranges: config.pod_cidrs, mtu: config.mtu };
+        let network = Network::start(node, datapath, settings, lists.subscribe(), Rc::clone(&view)).await?;
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),
+            network: view,
+            tracer: Tracer::default(),
+            flows: collector.report(),
             requests: RequestStats::default(),
             node_name: config.node_name,
             kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
             started,
         });
-        Ok(Self { app, events, health, run_dir, _lock: lock })
+        Ok(Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock: lock })
     }
 
     /// Serves until it is told to stop, then ends the requests that run; the datapath stays. `told_to_stop` waits for
@@ -126,12 +147,17 @@ impl Agent {
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, health, run_dir, _lock } = self;
-        let drops: Rc<DropLog> = Rc::clone(&app.drops);
+        let Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock } = self;
+        let served = Rc::clone(&app);
         tasks
             .run_until(async {
-                spawn_local(monitor::watch(events, Rc::clone(&drops), Rc::clone(&app.endpoints), watcher.clone()));
+                spawn_local(monitor::watch(events, Rc::clone(&app), watcher.clone()));
+                spawn_local(collector.run(watcher.clone()));
                 spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
+                spawn_local(network.run(watcher.clone()));
+                if let Some(file) = peers_file {
+                    spawn_local(file.follow(lists));
+                }
                 if let Some(listener) = health {
                     spawn_local(serve_health(Rc::clone(&app), listener, watcher.clone()));
                 }
@@ -148,7 +174,8 @@ impl Agent {
             log::warn!("cannot remove {}: {error}", run_dir.socket().display());
         }
         stopping.send_replace(true);
-        drops.close();
+        served.drops.close();
+        served.tracer.close();
         tokio::select! {
             drained = timeout(DRAIN, tasks) => if drained.is_err() {
                 log::warn!("requests did not end within {} s, leaving them", DRAIN.as_secs());
@@ -157,6 +184,15 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// The list of nodes as it is now, and where it comes from.
+fn peers(config: &NetworkConfig, name: &str, ranges: &[IpNet]) -> (Option<PeersFile>, watch::Sender<Listing>) {
+    let file = config.peers.clone();
+    let file = file.map(|path| PeersFile { path, own_name: name.to_owned(), own_ranges: ranges.to_vec() });
+    let alone = || Listing { known: Some(Arc::default()), problem: None };
+    let first = file.as_ref().map_or_else(alone, |file| file.read(&Listing::default()));
+    (file, watch::Sender::new(first))
 }
 
 async fn keep_whole(app: Rc<App<Host>>, mut stopping: watch::Receiver<bool>) {

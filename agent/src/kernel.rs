@@ -1,15 +1,19 @@
 //! The one door to the kernel for all that decides; tests put another behind it.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use weft_cni::api::{MapInfo, VerdictCount};
+use weft_abi::TraceFilter;
+use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
+use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError};
+use crate::peer::View;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +53,22 @@ pub(crate) trait Kernel: 'static {
     async fn remove_link(&self, name: &str) -> Result<(), KernelError>;
     /// Addresses of the node.
     async fn addresses(&self) -> Result<Vec<IpAddr>, KernelError>;
-    /// MTU of the uplink in bytes.
-    async fn uplink_mtu(&self) -> Result<u32, KernelError>;
+    /// MTU in bytes that the ways off the node leave to new pods.
+    fn pod_mtu(&self) -> u32;
     /// Every map of the datapath.
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError>;
     /// Entries of a map; `None` for a map that is not the datapath's.
     fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, KernelError>;
     /// Verdicts that were counted at least once.
     fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError>;
+    /// Flows that match, with the time that is left to them.
+    async fn flows(&self, filter: flow::Filter, timeouts: Timeouts) -> Result<Flows, KernelError>;
+    /// Translations, at most so many.
+    async fn mappings(&self, limit: usize) -> Result<Vec<Mapping>, KernelError>;
+    /// Destinations towards which ports ran out.
+    fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError>;
+    /// Has the programs tell of the packets that the filter matches, or of none.
+    fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError>;
     /// `tcx` or `clsact`.
     fn attach_name(&self) -> &'static str;
     /// What works, but not as well as it could; a sentence each.
@@ -70,6 +82,7 @@ pub(crate) trait Kernel: 'static {
 pub(crate) struct Host {
     pub(crate) datapath: Arc<Datapath>,
     pub(crate) node: Node,
+    pub(crate) network: Rc<View>,
 }
 
 impl Host {
@@ -124,8 +137,8 @@ impl Kernel for Host {
         Ok(self.node.addresses().await?)
     }
 
-    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        Ok(self.node.uplink_mtu().await?)
+    fn pod_mtu(&self) -> u32 {
+        self.network.pod_mtu()
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {
@@ -138,6 +151,25 @@ impl Kernel for Host {
 
     fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError> {
         Ok(self.datapath.verdicts()?)
+    }
+
+    async fn flows(&self, filter: flow::Filter, timeouts: Timeouts) -> Result<Flows, KernelError> {
+        let datapath = Arc::clone(&self.datapath);
+        let list = move || flow::flows(&*datapath, &filter, &timeouts, flow::tick_now());
+        Ok(tokio::task::spawn_blocking(list).await??)
+    }
+
+    async fn mappings(&self, limit: usize) -> Result<Vec<Mapping>, KernelError> {
+        let datapath = Arc::clone(&self.datapath);
+        Ok(tokio::task::spawn_blocking(move || flow::mappings(&*datapath, limit, flow::tick_now())).await??)
+    }
+
+    fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError> {
+        Ok(flow::exhausted(self.datapath.exhausted()?))
+    }
+
+    fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
+        Ok(self.datapath.trace(filter)?)
     }
 
     fn attach_name(&self) -> &'static str {

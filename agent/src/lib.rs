@@ -8,10 +8,12 @@ pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod endpoint;
+pub mod flow;
 mod ipam;
 mod kernel;
 mod monitor;
 pub mod node;
+mod peer;
 mod run_dir;
 pub mod text;
 

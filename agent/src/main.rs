@@ -37,7 +37,7 @@ fn start() -> Result<(), Box<dyn Error>> {
     match config::parse(std::env::args_os())? {
         Command::Run(config) => {
             start_log(config.log_level);
-            runtime()?.block_on(serve(config))
+            runtime()?.block_on(serve(*config))
         }
         Command::Cleanup(config) => {
             start_log(config.log_level);

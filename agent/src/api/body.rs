@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use weft_cni::api::{ApiError, ErrorKind};
 
 use super::error::invalid;
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum ReplyBody {
     Whole(Bytes),
-    Lines(mpsc::Receiver<Bytes>),
+    /// The end of a stream is heard by whoever waits for the sender to go.
+    Lines(mpsc::Receiver<Bytes>, Option<oneshot::Sender<Infallible>>),
 }
 
 impl ReplyBody {
@@ -49,7 +50,12 @@ impl Body for ReplyBody {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Lines(lines) => lines.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line)))),
+            Self::Lines(lines, heard) => lines.poll_recv(context).map(|line| {
+                if line.is_none() {
+                    heard.take();
+                }
+                line.map(|line| Ok(Frame::data(line)))
+            }),
         }
     }
 
@@ -60,7 +66,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Lines(_) => SizeHint::default(),
+            Self::Lines(..) => SizeHint::default(),
         }
     }
 }

@@ -5,20 +5,28 @@ mod body;
 mod drops;
 mod endpoints;
 mod error;
+mod flows;
 mod gc;
 mod health;
 mod maps;
+mod nat;
+mod peers;
+mod query;
 mod route;
 mod server;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::endpoint::Endpoints;
-use crate::monitor::{DropLog, RequestStats};
+use crate::flow;
+use crate::monitor::{DropLog, RequestStats, Tracer};
+use crate::peer::View;
 
 pub(crate) use server::{serve_health, serve_socket};
 
@@ -27,6 +35,9 @@ pub(crate) use server::{serve_health, serve_socket};
 pub(crate) struct App<K> {
     pub(crate) endpoints: Rc<Endpoints<K>>,
     pub(crate) drops: Rc<DropLog>,
+    pub(crate) network: Rc<View>,
+    pub(crate) tracer: Tracer,
+    pub(crate) flows: Arc<flow::Report>,
     pub(crate) requests: RequestStats,
     /// Name of the node.
     pub(crate) node_name: String,

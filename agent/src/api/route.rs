@@ -1,10 +1,12 @@
 //! From method and path to what is asked for.
 
 use hyper::Method;
+use weft_abi::TraceFilter;
 use weft_cni::api::{ApiError, AttachmentKey};
 use weft_cni::path::decode;
 
 use super::error::{invalid, not_found};
+use super::{flows, nat, trace};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +19,13 @@ pub(super) enum Route {
     CollectGarbage,
     Status,
     Endpoints,
+    Peers,
     Maps,
     Dump(String),
     Drops { follow: bool },
+    Flows(flows::Wanted),
+    Nat { limit: usize },
+    Trace(TraceFilter),
 }
 
 impl Route {
@@ -34,9 +40,13 @@ impl Route {
             ("POST", ["gc"]) => Self::CollectGarbage,
             ("GET", ["status"]) => Self::Status,
             ("GET", ["endpoints"]) => Self::Endpoints,
+            ("GET", ["peers"]) => Self::Peers,
             ("GET", ["maps"]) => Self::Maps,
             ("GET", ["maps", name]) => Self::Dump(text(name)?),
             ("GET", ["drops"]) => return drops(query),
+            ("GET", ["flows"]) => return flows::Wanted::parse(query).map(Self::Flows),
+            ("GET", ["nat"]) => return Ok(Self::Nat { limit: nat::limit(query)? }),
+            ("GET", ["trace"]) => return trace::parse(query).map(Self::Trace),
             _ => return Err(not_found(format!("no such request: {method} {path}: see weft's API"))),
         };
         match query {
@@ -56,8 +66,12 @@ impl Route {
             Self::CollectGarbage => "gc",
             Self::Status => "status",
             Self::Endpoints => "endpoints",
+            Self::Peers => "peers",
             Self::Maps | Self::Dump(_) => "maps",
             Self::Drops { .. } => "drops",
+            Self::Flows(_) => "flows",
+            Self::Nat { .. } => "nat",
+            Self::Trace(_) => "trace",
         }
     }
 }
@@ -100,6 +114,7 @@ mod tests {
             ("POST", "/v1/gc", None, Route::CollectGarbage),
             ("GET", "/v1/status", None, Route::Status),
             ("GET", "/v1/endpoints", None, Route::Endpoints),
+            ("GET", "/v1/peers", None, Route::Peers),
             ("GET", "/v1/maps", None, Route::Maps),
             ("GET", "/v1/maps/pods", None, Route::Dump("pods".into())),
             ("GET", "/v1/drops", None, Route::Drops { follow: false }),
@@ -107,6 +122,28 @@ mod tests {
         ] {
             assert_eq!(parse(method, path, query), Ok(route), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn parameters_choose_flows_and_packets() {
+        let flows = |query| parse("GET", "/v1/flows", Some(query));
+        assert!(matches!(parse("GET", "/v1/flows", None), Ok(Route::Flows(_))));
+        assert!(flows("pod=10.0.0.2&pod=fd00%3A%3A2&pod=7&state=half-closed&protocol=udp&min-age=5&limit=1").is_ok());
+        for query in ["pod=web", "state=dead", "protocol=x", "max-age=1h", "colour=red", "limit=-1"] {
+            assert_eq!(flows(query), Err(ErrorKind::Invalid), "{query}");
+        }
+        assert_eq!(parse("GET", "/v1/nat", Some("limit=5")), Ok(Route::Nat { limit: 5 }));
+        let filter = TraceFilter {
+            enabled: 1,
+            addrs: [std::net::IpAddr::from([10, 0, 0, 2]).into(), weft_abi::Addr::default()],
+            port: 53_u16.to_be(),
+            protocol: 17,
+            pad: 0,
+        };
+        let trace = |query| parse("GET", "/v1/trace", Some(query));
+        assert_eq!(trace("address=10.0.0.2&port=53&protocol=udp"), Ok(Route::Trace(filter)));
+        assert_eq!(trace("address=::1&address=::2&address=::3"), Err(ErrorKind::Invalid));
+        assert_eq!(trace("port=65536"), Err(ErrorKind::Invalid));
     }
 
     #[test]

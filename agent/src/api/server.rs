@@ -1,6 +1,7 @@
 //! Accepts connections and answers their requests, until the agent stops.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::kernel::Kernel;
 
 use super::body::{ReplyBody, read};
 use super::route::Route;
-use super::{App, attachments, drops, endpoints, error, gc, health, maps, status};
+use super::{App, attachments, drops, endpoints, error, flows, gc, health, maps, nat, peers, status, trace};
 
 /// How long a client may take to send a request's head, or to ask for something at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,53 +29,41 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves the API. Ends when the agent stops; connections end by themselves soon after.
-pub(crate) async fn serve_socket<K: Kernel>(
-    app: Rc<App<K>>,
-    listener: UnixListener,
-    mut stopping: watch::Receiver<bool>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (app, stopping) = (Rc::clone(&app), stopping.clone());
-                spawn_local(connection(stream, stopping, move |request| answer(Rc::clone(&app), request)));
-            }
-            Err(error) => pause(&error).await,
-        }
-    }
+pub(crate) async fn serve_socket<K: Kernel>(app: Rc<App<K>>, listener: UnixListener, stopping: watch::Receiver<bool>) {
+    let accept = async || listener.accept().await.map(|(stream, _)| stream);
+    serve(accept, stopping, move |request| answer(Rc::clone(&app), request)).await;
 }
 
 /// Serves health and metrics. Ends like [`serve_socket`].
-pub(crate) async fn serve_health<K: Kernel>(
-    app: Rc<App<K>>,
-    listener: TcpListener,
-    mut stopping: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve_health<K: Kernel>(app: Rc<App<K>>, listener: TcpListener, stopping: watch::Receiver<bool>) {
+    let accept = async || listener.accept().await.map(|(stream, _)| stream);
+    serve(accept, stopping, move |request: Request<_>| {
+        let response = health::respond(&app, request.method(), request.uri().path());
+        async { response }
+    })
+    .await;
+}
+
+/// Accepts connections, each served by a task of its own.
+async fn serve<S, H, F>(accept: impl AsyncFn() -> io::Result<S>, mut stopping: watch::Receiver<bool>, handle: H)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Fn(Request<hyper::body::Incoming>) -> F + Clone + 'static,
+    F: Future<Output = Response<ReplyBody>> + 'static,
+{
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept() => accepted,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (app, stopping) = (Rc::clone(&app), stopping.clone());
-                spawn_local(connection(stream, stopping, move |request: Request<_>| {
-                    let response = health::respond(&app, request.method(), request.uri().path());
-                    async { response }
-                }));
+            Ok(stream) => drop(spawn_local(connection(stream, stopping.clone(), handle.clone()))),
+            Err(error) => {
+                log::warn!("a connection cannot be accepted: {error}");
+                tokio::time::sleep(BREATH).await;
             }
-            Err(error) => pause(&error).await,
         }
     }
-}
-
-async fn pause(error: &std::io::Error) {
-    log::warn!("a connection cannot be accepted: {error}");
-    tokio::time::sleep(BREATH).await;
 }
 
 /// One connection: request after request, none that begins after the agent stops.
@@ -138,7 +127,7 @@ where
 
 type Outcome = Result<(StatusCode, ReplyBody), ApiError>;
 
-async fn perform<K, B>(app: &App<K>, route: Route, body: B) -> Outcome
+async fn perform<K, B>(app: &Rc<App<K>>, route: Route, body: B) -> Outcome
 where
     K: Kernel,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
@@ -155,10 +144,14 @@ where
         Route::CollectGarbage => ReplyBody::json(&gc::collect(app, &read(body).await?).await),
         Route::Status => ReplyBody::json(&status::status(app)),
         Route::Endpoints => ReplyBody::json(&endpoints::list(app)),
+        Route::Peers => ReplyBody::json(&peers::list(app)),
         Route::Maps => ReplyBody::json(&maps::list(app)?),
         Route::Dump(name) => ReplyBody::json(&maps::dump(app, &name)?),
         Route::Drops { follow: false } => ReplyBody::json(&drops::list(app)?),
-        Route::Drops { follow: true } => Ok(ReplyBody::Lines(app.drops.follow())),
+        Route::Drops { follow: true } => Ok(ReplyBody::Lines(app.drops.follow(), None)),
+        Route::Flows(wanted) => ReplyBody::json(&flows::list(app, wanted).await?),
+        Route::Nat { limit } => ReplyBody::json(&nat::list(app, limit).await?),
+        Route::Trace(filter) => trace::follow(app, filter),
     };
     Ok((StatusCode::OK, reply?))
 }

@@ -1,6 +1,7 @@
 //! The socket's requests, on a kernel that is none.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -15,7 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::endpoint::fake::Fake;
 use crate::endpoint::{Endpoints, Identity};
 use crate::ipam::Pools;
-use crate::monitor::{RequestStats, render};
+use crate::monitor::{RequestStats, Tracer, render};
 use crate::run_dir::RunDir;
 
 use super::App;
@@ -37,6 +38,9 @@ impl Fixture {
         let app = App {
             endpoints: Rc::new(Endpoints::new(Fake::default(), &run_dir, pools, identity)),
             drops: Rc::default(),
+            network: Rc::default(),
+            tracer: Tracer::default(),
+            flows: Arc::default(),
             requests: RequestStats::default(),
             node_name: "n1".into(),
             kernel_release: "6.18".into(),

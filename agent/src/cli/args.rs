@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::flow::{State, protocol};
 use crate::run_dir::RunDir;
 
 /// Looks at weft's agent on this node and at its datapath.
@@ -40,9 +43,20 @@ pub(super) enum Verb {
     /// Pods that are joined to the network
     #[command(subcommand)]
     Endpoint(EndpointVerb),
+    /// Other nodes
+    #[command(subcommand)]
+    Peer(PeerVerb),
     /// The datapath's maps
     #[command(subcommand)]
     Map(MapVerb),
+    /// Flows that the node keeps track of
+    #[command(subcommand)]
+    Flow(FlowVerb),
+    /// Pods' packets that leave in the node's name
+    #[command(subcommand)]
+    Nat(NatVerb),
+    /// Follows packets through the datapath, until interrupted: what each hook decided, and why
+    Trace(TraceArgs),
     /// Dropped packets: how many, why, and the newest ones
     Drops {
         /// Show drops as they happen, until interrupted
@@ -64,6 +78,12 @@ pub(super) enum EndpointVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum PeerVerb {
+    /// All of them, by name, and how packets get there
+    List,
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum MapVerb {
     /// All of them, and how full they are
     List,
@@ -72,4 +92,110 @@ pub(super) enum MapVerb {
         /// The map's name
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FlowVerb {
+    /// Those that match
+    List(FlowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FlowArgs {
+    /// Of this pod: an address, or what `weft endpoint get` takes
+    #[arg(long, value_name = "WHICH")]
+    pub(super) pod: Option<String>,
+    /// In this state: opening, established, half-closed, closing, single or stream
+    #[arg(long, value_parser = state)]
+    pub(super) state: Option<State>,
+    /// Begun longer ago than this: seconds, or with s, m, h or d behind
+    #[arg(long, value_name = "AGE")]
+    pub(super) older_than: Option<Age>,
+    /// Begun less long ago than this
+    #[arg(long, value_name = "AGE")]
+    pub(super) younger_than: Option<Age>,
+    /// Of this protocol: tcp, udp, icmp, icmpv6, sctp or a number
+    #[arg(long)]
+    pub(super) proto: Option<Proto>,
+    /// At most so many [default: 10000]
+    #[arg(long, value_name = "COUNT")]
+    pub(super) limit: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NatVerb {
+    /// All of them, how full the tables are, and destinations towards which ports ran out
+    List {
+        /// At most so many [default: 10000]
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<usize>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TraceArgs {
+    /// Packets from or to this address; twice: between the two
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) addr: Vec<IpAddr>,
+    /// Packets from or to this port
+    #[arg(long)]
+    pub(super) port: Option<u16>,
+    /// Packets of this protocol: tcp, udp, icmp, icmpv6, sctp or a number
+    #[arg(long)]
+    pub(super) proto: Option<Proto>,
+}
+
+/// An IP protocol by name or number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proto(pub(super) u8);
+
+impl FromStr for Proto {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        protocol::number(text).map(Self).ok_or("not tcp, udp, icmp, icmpv6, sctp or a number up to 255")
+    }
+}
+
+/// A time in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Age(pub(super) u64);
+
+impl FromStr for Age {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86400)];
+        let unit = units.iter().find_map(|(unit, secs)| Some((text.strip_suffix(unit)?, *secs)));
+        let (number, secs) = unit.unwrap_or((text, 1));
+        let age = number.parse::<u64>().ok().and_then(|number| number.checked_mul(secs));
+        age.map(Self).ok_or("not a number of seconds, or one with s, m, h or d behind, like 90s or 2h")
+    }
+}
+
+fn state(name: &str) -> Result<State, String> {
+    let names = State::ALL.map(State::name).join(", ");
+    State::from_name(name).ok_or_else(|| format!("not one of {names}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn ages_have_units() {
+        for (text, secs) in [("90", 90), ("90s", 90), ("2m", 120), ("2h", 7200), ("1d", 86400)] {
+            assert_eq!(text.parse(), Ok(Age(secs)), "{text}");
+        }
+        for text in ["", "s", "1w", "-1", "18446744073709551615d"] {
+            assert!(text.parse::<Age>().is_err(), "{text}");
+        }
+    }
 }

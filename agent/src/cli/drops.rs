@@ -6,7 +6,7 @@ use weft_cni::api::{AttachmentKey, Drop as DropRecord, Drops};
 use weft_cni::client::Client;
 
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, align, time_of_day};
 use super::{PATIENCE, get};
 
 pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError> {
@@ -35,7 +35,7 @@ pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError>
 pub(super) fn follow(client: &Client, output: &Output) -> Result<(), CliError> {
     let lines = client.follow("/v1/drops?follow=true", PATIENCE)?;
     if !output.is_json() {
-        Output::line(&align(&HEADINGS.map(str::to_owned)))?;
+        Output::line(&align(&HEADINGS, &WIDTHS))?;
     }
     for line in lines {
         let line = line.map_err(CliError::Broken)?;
@@ -43,7 +43,7 @@ pub(super) fn follow(client: &Client, output: &Output) -> Result<(), CliError> {
             Output::line(&line)?;
         } else {
             let drop: DropRecord = serde_json::from_str(&line).map_err(CliError::Decode)?;
-            Output::line(&align(&fields(&drop)))?;
+            Output::line(&align(&fields(&drop), &WIDTHS))?;
         }
     }
     Err(CliError::Ended)
@@ -54,21 +54,10 @@ const HEADINGS: [&str; 8] = ["TIME", "REASON", "DIRECTION", "SOURCE", "DESTINATI
 /// Widths that most values fit: nobody knows the rows to come.
 const WIDTHS: [usize; 7] = [12, 12, 9, 20, 20, 10, 6];
 
-fn align(fields: &[String; 8]) -> String {
-    let mut line = String::new();
-    for (at, field) in fields.iter().enumerate() {
-        line.push_str(field);
-        if let Some(width) = WIDTHS.get(at) {
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(field.len()) + 2));
-        }
-    }
-    line
-}
-
 fn fields(drop: &DropRecord) -> [String; 8] {
     let end = |addr: Option<IpAddr>, mac: String| addr.map_or(mac, |addr| addr.to_string());
     [
-        time_of_day(drop.time_ms),
+        time_of_day(drop.time_ms * 1000)[..12].to_owned(),
         drop.reason.clone(),
         drop.direction.clone(),
         end(drop.src, drop.src_mac.to_string()),
@@ -81,12 +70,6 @@ fn fields(drop: &DropRecord) -> [String; 8] {
 
 fn endpoint(key: &AttachmentKey) -> String {
     format!("{}/{}", key.container_id, key.ifname)
-}
-
-/// UTC.
-fn time_of_day(unix_ms: u64) -> String {
-    let (ms, secs) = (unix_ms % 1000, unix_ms / 1000 % 86400);
-    format!("{:02}:{:02}:{:02}.{ms:03}", secs / 3600, secs / 60 % 60, secs % 60)
 }
 
 /// The names that people know; numbers for the rest. IANA's "Protocol Numbers" and "IEEE 802 Numbers".
@@ -126,7 +109,7 @@ mod tests {
             protocol: 58,
             len: 86,
         };
-        let line = align(&fields(&drop));
+        let line = align(&fields(&drop), &WIDTHS);
         let words: Vec<_> = line.split_whitespace().collect();
         let expected =
             ["03:50:00.042", "source-mac", "egress", "10.0.0.2", "02:00:5e:10:00:02", "icmp", "86", "ifindex", "7"];

@@ -64,7 +64,7 @@ pub(super) fn get(client: &mut Client, output: &Output, name: &str) -> Result<()
 }
 
 /// The one endpoint of that name. A whole name of any kind wins over the beginning of a container id.
-fn find<'a>(endpoints: &'a [EndpointInfo], name: &str) -> Result<&'a EndpointInfo, CliError> {
+pub(super) fn find<'a>(endpoints: &'a [EndpointInfo], name: &str) -> Result<&'a EndpointInfo, CliError> {
     let mut found: Vec<_> = endpoints.iter().filter(|endpoint| is_called(endpoint, name)).collect();
     if found.is_empty() && name.len() >= 4 {
         found = endpoints.iter().filter(|endpoint| endpoint.key.container_id.starts_with(name)).collect();

@@ -4,9 +4,13 @@ mod args;
 mod drops;
 mod endpoint;
 mod error;
+mod flow;
 mod map;
+mod nat;
 mod output;
+mod peer;
 mod status;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,7 +22,7 @@ use weft_cni::client::Client;
 
 use crate::text;
 
-use args::{Args, EndpointVerb, MapVerb, Verb};
+use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, PeerVerb, Verb};
 use error::CliError;
 use output::Output;
 
@@ -46,8 +50,12 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Verb::Status { wait } => return status::show(&mut client, &output, wait.map(Duration::from_secs)),
         Verb::Endpoint(EndpointVerb::List) => endpoint::list(&mut client, &output)?,
         Verb::Endpoint(EndpointVerb::Get { name }) => endpoint::get(&mut client, &output, &name)?,
+        Verb::Peer(PeerVerb::List) => peer::list(&mut client, &output)?,
         Verb::Map(MapVerb::List) => map::list(&mut client, &output)?,
         Verb::Map(MapVerb::Dump { name }) => map::dump(&mut client, &output, &name)?,
+        Verb::Flow(FlowVerb::List(args)) => flow::list(&mut client, &output, &args)?,
+        Verb::Nat(NatVerb::List { limit }) => nat::list(&mut client, &output, limit)?,
+        Verb::Trace(args) => trace::follow(&client, &output, &args)?,
         Verb::Drops { follow: false } => drops::list(&mut client, &output)?,
         Verb::Drops { follow: true } => drops::follow(&client, &output)?,
     }

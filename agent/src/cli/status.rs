@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use weft_cni::api::Status;
+use comfy_table::Table;
+use weft_cni::api::{NetworkStatus, Status};
 use weft_cni::client::Client;
 
 use super::error::CliError;
 use super::get;
-use super::output::Output;
+use super::output::{Output, join, seconds};
 
 /// Pause between two questions while waiting.
 const PACE: Duration = Duration::from_millis(20);
@@ -41,7 +42,7 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
     table.add_row(vec!["State".into(), Output::mark(state, status.ready)]);
     for (name, value) in [
         ("Node", status.node.clone()),
-        ("Agent", format!("{}, up {}", status.version, duration(status.uptime_ms / 1000))),
+        ("Agent", format!("{}, up {}", status.version, seconds(status.uptime_ms / 1000))),
         ("Kernel", status.kernel.clone()),
         ("Datapath", format!("ABI {}, attached by {}", status.abi, status.attach)),
         ("Endpoints", status.endpoints.to_string()),
@@ -52,30 +53,31 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         let text = format!("{}: {} of {} leased, {} resting", pool.cidr, pool.used, pool.capacity, pool.resting);
         table.add_row(["Pool", &text]);
     }
+    network(&mut table, &status.network);
+    for one in &status.tables {
+        let percent = one.entries * 100 / u64::from(one.room.max(1));
+        table.add_row(["Table", &format!("{}: {} of {} entries, {percent} %", one.name, one.entries, one.room)]);
+    }
     for problem in &status.problems {
         table.add_row(vec!["Problem".into(), Output::mark(problem, false)]);
     }
     Ok(Output::table(table)?)
 }
 
-/// The two largest units, as `3d 4h` or `12s`.
-fn duration(secs: u64) -> String {
-    let (days, hours, minutes) = (secs / 86400, secs / 3600 % 24, secs / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{secs}s"),
-        (0, 0, _) => format!("{minutes}m {}s", secs % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
+fn network(table: &mut Table, network: &NetworkStatus) {
+    let routing = match &network.overlay {
+        Some(overlay) => {
+            let (device, port, vni) = (&overlay.device, overlay.port, overlay.vni);
+            format!("overlay by {device} (VXLAN {vni}, UDP port {port}, MTU {})", overlay.mtu)
+        }
+        None => "native".to_owned(),
+    };
+    table.add_row(["Routing", &routing]);
+    for uplink in &network.uplinks {
+        let state = if uplink.up { "" } else { ", down" };
+        let addresses = if uplink.addresses.is_empty() { "no address".to_owned() } else { join(&uplink.addresses) };
+        table.add_row(["Uplink", &format!("{}: {addresses}, MTU {}{state}", uplink.device, uplink.mtu)]);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        let texts = [0, 59, 60, 3599, 3600, 86399, 273_600].map(duration);
-        assert_eq!(texts, ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "3d 4h"]);
-    }
+    table.add_row(["Peers", &network.peers.to_string()]);
+    table.add_row(["Pods' MTU", &network.pod_mtu.to_string()]);
 }

@@ -81,6 +81,16 @@ pub(super) fn parse(texts: &[String]) -> Result<Vec<IpNet>, CidrError> {
 }
 
 fn parse_one(text: &str) -> Result<IpNet, CidrError> {
+    let cidr = parse_network(text)?;
+    let longest = match cidr.addr() {
+        IpAddr::V4(_) => LONGEST_V4,
+        IpAddr::V6(_) => LONGEST_V6,
+    };
+    if cidr.prefix_len() > longest { Err(CidrError::TooSmall { cidr, longest }) } else { Ok(cidr) }
+}
+
+/// A range that pods may have, of whatever size.
+pub(crate) fn parse_network(text: &str) -> Result<IpNet, CidrError> {
     let given: IpNet = text.parse().map_err(|_| CidrError::Malformed { text: text.to_owned() })?;
     let cidr = given.trunc();
     if given != cidr {
@@ -91,11 +101,7 @@ fn parse_one(text: &str) -> Result<IpNet, CidrError> {
             return Err(CidrError::Reserved { cidr, reserved, what });
         }
     }
-    let longest = match cidr.addr() {
-        IpAddr::V4(_) => LONGEST_V4,
-        IpAddr::V6(_) => LONGEST_V6,
-    };
-    if cidr.prefix_len() > longest { Err(CidrError::TooSmall { cidr, longest }) } else { Ok(cidr) }
+    Ok(cidr)
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {

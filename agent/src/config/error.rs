@@ -1,6 +1,9 @@
 //! What can be wrong with a configuration.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::cidr::CidrError;
 
@@ -105,5 +108,59 @@ pub enum ConfigError {
     NodeName {
         /// Its value.
         name: String,
+    },
+    /// A number is out of its range.
+    #[error("{field} {given} is out of range: {least} to {most}")]
+    Number {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        given: u32,
+        /// The least that is taken.
+        least: u32,
+        /// The most that is taken.
+        most: u32,
+    },
+    /// Not a way to route.
+    #[error("routing {text:?} is unknown: write overlay or native")]
+    Routing {
+        /// Its value.
+        text: String,
+    },
+    /// No device can have that name.
+    #[error(
+        "devices: {name:?} is no device that leads off a node: write a name of at most 15 bytes, or how it begins and *"
+    )]
+    Device {
+        /// Its value.
+        name: String,
+    },
+    /// Not an address of a node.
+    #[error("node-ip {text:?} is no address by which other nodes reach this one: write one of its uplink's")]
+    NodeIp {
+        /// Its value.
+        text: String,
+    },
+    /// Two addresses of a family.
+    #[error("node-ip {first} and {second} are of one family: give one of each at most")]
+    NodeIpTwice {
+        /// The one given first.
+        first: IpAddr,
+        /// The other.
+        second: IpAddr,
+    },
+    /// Not a range.
+    #[error("masq-exempt {text:?} is not a range: write it as 10.0.0.0/8 or fd00::/8")]
+    MasqExempt {
+        /// Its value.
+        text: String,
+    },
+    /// The address has bits behind the prefix.
+    #[error("masq-exempt {given} has host bits set: the network would be {network}")]
+    MasqExemptHostBits {
+        /// Its value.
+        given: IpNet,
+        /// With the host bits cleared.
+        network: IpNet,
     },
 }

@@ -1,7 +1,7 @@
 //! Every setting once, as flag, variable and key; and how they become a checked configuration.
 
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use log::LevelFilter;
@@ -10,11 +10,14 @@ use serde::Deserialize;
 use crate::datapath::AttachMode;
 use crate::run_dir::RunDir;
 
+use super::network::NetworkSettings;
+use super::paths::absolute;
+use super::timeouts::TimeoutSettings;
 use super::{CleanupConfig, Config, ConfigError, cgroup, cidr};
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct Settings {
     /// Run without Kubernetes: pod ranges come from this configuration
     #[arg(long, env = "WEFT_STANDALONE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -37,7 +40,7 @@ pub(super) struct Settings {
     /// Address and port for health and metrics, as 127.0.0.1:9850 [default: off]
     #[arg(long, value_name = "ADDR:PORT", env = "WEFT_LISTEN")]
     pub(super) listen: Option<String>,
-    /// MTU of the pods' interfaces in bytes [default: the uplink's]
+    /// MTU of the pods' interfaces in bytes [default: the uplink's, less what the overlay adds]
     #[arg(long, value_name = "BYTES", env = "WEFT_MTU")]
     pub(super) mtu: Option<u32>,
     /// How programs get onto a device: auto, tcx or clsact [default: auto]
@@ -49,6 +52,12 @@ pub(super) struct Settings {
     /// Least severe message to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", env = "WEFT_LOG_LEVEL", global = true)]
     pub(super) log_level: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) network: NetworkSettings,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) timeouts: TimeoutSettings,
 }
 
 impl Settings {
@@ -66,6 +75,8 @@ impl Settings {
             attach: self.attach.or(other.attach),
             expedite_rcu: self.expedite_rcu.or(other.expedite_rcu),
             log_level: self.log_level.or(other.log_level),
+            network: self.network.or(other.network),
+            timeouts: self.timeouts.or(other.timeouts),
         }
     }
 
@@ -94,6 +105,8 @@ impl Settings {
             attach: self.attach.as_deref().map_or(Ok(AttachMode::Auto), attach_mode)?,
             expedite_rcu: self.expedite_rcu.unwrap_or(true),
             log_level,
+            network: self.network.into_config()?,
+            timeouts: self.timeouts.into_config()?,
         })
     }
 
@@ -129,21 +142,6 @@ const MIN_MTU_V6: u32 = 1280;
 const MAX_MTU: u32 = 65535;
 /// Room for the socket's longest name behind it.
 const MAX_RUN_DIR: usize = 107 - RunDir::LONGEST_SOCKET_NAME.len() - 1;
-
-/// The same path without trailing slashes: names and link groups derive from its text.
-fn absolute(field: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    let wrong = |why| ConfigError::Path { field, path: path.to_owned(), why };
-    if !path.is_absolute() {
-        return Err(wrong("is not absolute: begin it with /"));
-    }
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(wrong("contains `..`: write it out"));
-    }
-    match path.components().collect::<PathBuf>() {
-        root if root == Path::new("/") => Err(wrong("is the root: name a directory of its own")),
-        path => Ok(path),
-    }
-}
 
 fn attach_mode(text: &str) -> Result<AttachMode, ConfigError> {
     match text {

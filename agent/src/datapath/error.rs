@@ -118,8 +118,8 @@ pub enum DatapathError {
         /// Name of the map.
         map: &'static str,
     },
-    /// The map has room for no more pods.
-    #[error("map {map} is full ({entries} entries): no more pods fit on this node")]
+    /// The map has room for no more.
+    #[error("map {map} is full ({entries} entries): this node has more of them than weft can serve")]
     Full {
         /// Name of the map.
         map: &'static str,

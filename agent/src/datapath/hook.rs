@@ -1,38 +1,80 @@
-//! The two places on a pod's host end where a program runs.
+//! The places where a program runs, and the devices that have them.
 
 use aya::programs::TcAttachType;
-use weft_abi::Hook as Place;
+use nix::net::if_::if_indextoname;
+use weft_abi::Hook;
 
-/// A program and the side of the device that it is for.
+/// What a device is to us, which decides the programs that run on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
-    /// tc ingress: what the pod sends.
-    FromPod,
-    /// tc egress: what the node's stack sends to the pod.
-    ToPod,
+pub(super) enum Role {
+    /// The host end of a pod's veth.
+    Pod,
+    /// Leads off the node.
+    Uplink,
+    /// Wraps packets to other nodes' pods.
+    Overlay,
 }
 
-impl Hook {
-    pub(super) const ALL: [Self; 2] = [Self::FromPod, Self::ToPod];
-
-    pub(super) const fn name(self) -> &'static str {
+impl Role {
+    /// Its programs: that of tc ingress, then that of tc egress.
+    pub(super) const fn hooks(self) -> [Hook; 2] {
         match self {
-            Self::FromPod => Place::FromPod.name(),
-            Self::ToPod => Place::ToPod.name(),
+            Self::Pod => [Hook::FromPod, Hook::ToPod],
+            Self::Uplink => [Hook::FromNetdev, Hook::ToNetdev],
+            Self::Overlay => [Hook::FromOverlay, Hook::ToOverlay],
         }
     }
 
-    pub(super) const fn attach_type(self) -> TcAttachType {
-        match self {
-            Self::FromPod => TcAttachType::Ingress,
-            Self::ToPod => TcAttachType::Egress,
+    /// The role of the devices with that hook.
+    pub(super) const fn of(hook: Hook) -> Self {
+        match hook {
+            Hook::FromPod | Hook::ToPod => Self::Pod,
+            Hook::FromNetdev | Hook::ToNetdev => Self::Uplink,
+            Hook::FromOverlay | Hook::ToOverlay => Self::Overlay,
         }
+    }
+}
+
+/// The side of the device that the hook's program is for.
+pub(super) const fn attach_type(hook: Hook) -> TcAttachType {
+    match hook {
+        Hook::FromPod | Hook::FromNetdev | Hook::FromOverlay => TcAttachType::Ingress,
+        Hook::ToPod | Hook::ToNetdev | Hook::ToOverlay => TcAttachType::Egress,
     }
 }
 
 /// A device that programs are attached to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Device<'a> {
-    pub(super) name: &'a str,
-    pub(super) index: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its interface index.
+    pub index: u32,
+}
+
+/// The name of a device of this namespace, while it is there.
+pub(crate) fn device_name(index: u32) -> Option<String> {
+    // nix takes the null pointer of a failure for success.
+    if_indextoname(index).ok().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_a_name_while_it_is_there() {
+        assert_eq!(device_name(1).as_deref(), Some("lo"));
+        assert_eq!(device_name(i32::MAX.unsigned_abs()), None);
+    }
+
+    #[test]
+    fn every_hook_has_its_device_and_side() {
+        for hook in Hook::ALL {
+            let [ingress, egress] = Role::of(hook).hooks();
+            assert_eq!(attach_type(ingress), TcAttachType::Ingress);
+            assert_eq!(attach_type(egress), TcAttachType::Egress);
+            assert!([ingress, egress].contains(&hook));
+        }
+    }
 }

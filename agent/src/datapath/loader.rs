@@ -4,11 +4,12 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use weft_abi::{Hook, global};
 
-use super::DatapathError;
-use super::hook::Hook;
-use super::maps::{self, Maps};
+use super::maps::Maps;
 use super::pins::Pins;
+use super::spec::SPECS;
+use super::{DatapathConfig, DatapathError};
 
 /// The programs' object, as `cargo xtask build-ebpf` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
@@ -21,17 +22,23 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Loads both programs; missing maps are made and pinned.
-    pub(super) fn load(pins: &Pins) -> Result<(Self, Maps), DatapathError> {
-        maps::check_pinned(pins)?;
+    /// Loads the programs; missing maps are made and pinned.
+    pub(super) fn load(pins: &Pins, config: &DatapathConfig) -> Result<(Self, Maps), DatapathError> {
+        let overlay_port = u32::from(config.overlay_port.unwrap_or(0));
+        let host_routing = u32::from(config.host_routing);
         let mut loader = EbpfLoader::new();
         // The loader has read the kernel's own BTF, some 10 MiB. The programs need no relocation by it: let go.
         loader.btf(None);
-        for spec in &maps::SPECS {
+        for spec in &SPECS {
             loader.map_pin_path(spec.name, pins.map(spec.name));
+            if spec.is_sized() {
+                loader.map_max_entries(spec.name, config.flow_table_size);
+            }
         }
+        loader.override_global(global::OVERLAY_PORT, &overlay_port, false);
+        loader.override_global(global::HOST_ROUTING, &host_routing, false);
         let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
-        let maps = Maps::take(&mut ebpf)?;
+        let maps = Maps::open(&mut ebpf, pins)?;
         let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };
         for hook in Hook::ALL {
             let program = programs.get(hook)?;

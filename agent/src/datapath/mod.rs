@@ -1,27 +1,35 @@
 //! The eBPF programs and their maps; the only user of aya.
 
 mod attach;
+mod carry;
 mod cleanup;
+mod devices;
 mod dump;
 mod error;
 mod events;
+mod flows;
 mod hook;
 mod loader;
+mod look;
 mod maps;
+mod peers;
 mod pins;
 mod plain;
+mod pods;
 mod probe;
+mod spec;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use weft_abi::{Addr, map};
-use weft_cni::api::{MapInfo, VerdictCount};
+use weft_abi::Addr;
 
 use self::attach::{Attacher, clsact, tcx};
-use self::hook::{Device, Hook};
+use self::devices::Devices;
+use self::flows::Counted;
+use self::hook::Role;
 use self::loader::Programs;
 use self::maps::Maps;
 use self::pins::Pins;
@@ -30,8 +38,12 @@ use crate::endpoint::Endpoint;
 use crate::node::Expedite;
 
 pub use cleanup::cleanup;
+pub use devices::UplinkDevice;
 pub use error::DatapathError;
 pub use events::EventStream;
+pub use hook::Device;
+pub(crate) use hook::device_name;
+pub use peers::{Home, PeerRange, Tunnel};
 
 /// How programs get onto a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +66,12 @@ pub struct DatapathConfig {
     pub attach: AttachMode,
     /// Hastens the grace periods of attaching.
     pub expedite: Expedite,
+    /// UDP port of the overlay; none without one.
+    pub overlay_port: Option<u16>,
+    /// Whether pods' packets to other machines go past the node's stack, straight to the uplink.
+    pub host_routing: bool,
+    /// Entries of `flows` and of `nat`.
+    pub flow_table_size: u32,
 }
 
 /// The loaded programs, the pinned maps, and what is attached where.
@@ -63,6 +81,9 @@ pub struct DatapathConfig {
 pub struct Datapath {
     attacher: Attacher,
     maps: Maps,
+    flow_table_size: u32,
+    counted_flows: Counted,
+    counted_nat: Counted,
     state: Mutex<State>,
 }
 
@@ -73,6 +94,12 @@ struct State {
     attached: HashMap<u32, String>,
     /// What agents of other versions left; gone after the first sweep.
     others: Vec<Pins>,
+    /// What else has programs; unknown until it is said for the first time.
+    devices: Option<Devices>,
+    /// Whether tables of another size lie aside until every program is swapped.
+    carrying: bool,
+    /// Whether every endpoint has been looked at.
+    swept: bool,
 }
 
 impl Datapath {
@@ -84,9 +111,23 @@ impl Datapath {
         let method = probe::probe(&config.bpf_dir, config.attach)?;
         let pins = Pins::create(&config.bpf_dir)?;
         let others = pins.others(&config.bpf_dir)?;
-        let (programs, maps) = Programs::load(&pins)?;
+        spec::check_pinned(&pins)?;
+        carry::put_aside(&pins, config.flow_table_size)?;
+        let (programs, maps) = Programs::load(&pins, config)?;
+        let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
-        Ok(Self { attacher, maps, state: Mutex::new(State { programs, attached: HashMap::new(), others }) })
+        let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let datapath = Self {
+            attacher,
+            maps,
+            flow_table_size: config.flow_table_size,
+            counted_flows: Counted::unknown(),
+            counted_nat: Counted::unknown(),
+            state: Mutex::new(state),
+        };
+        // Nobody listens to what an agent that was killed had asked for.
+        datapath.trace(None)?;
+        Ok(datapath)
     }
 
     /// Writes the map entries of endpoints that an older agent attached.
@@ -97,7 +138,7 @@ impl Datapath {
     /// # Errors
     /// The map is full, or cannot be written.
     pub fn publish(&self, live: &[Endpoint]) -> Result<(), DatapathError> {
-        live.iter().try_for_each(|endpoint| self.maps.write(endpoint))
+        live.iter().try_for_each(|endpoint| self.maps.write_pod(endpoint))
     }
 
     /// Attaches both hooks to the endpoint's host interface and writes its map entries.
@@ -110,9 +151,9 @@ impl Datapath {
     pub fn attach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
         let mut state = self.state();
-        let State { programs, others, attached } = &mut *state;
-        let fresh = self.attacher.attach(programs, others, device)?;
-        let written = self.maps.write(endpoint);
+        let State { programs, others, attached, .. } = &mut *state;
+        let fresh = self.attacher.attach(programs, others, device, Role::Pod)?;
+        let written = self.maps.write_pod(endpoint);
         match written {
             Ok(()) => drop(attached.insert(endpoint.id, device.name.to_owned())),
             Err(_) => self.attacher.undo(&fresh, device),
@@ -129,9 +170,9 @@ impl Datapath {
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
         let mut state = self.state();
-        let erased = self.maps.erase(endpoint);
-        let unlinked = self.attacher.remove_links(&state.others, device.name, &Hook::ALL);
-        let unfiltered = clsact::remove(&Hook::ALL, device);
+        let erased = self.maps.erase_pod(endpoint);
+        let unlinked = self.attacher.remove_links(&state.others, device.name, &Role::Pod.hooks());
+        let unfiltered = clsact::remove(&Role::Pod.hooks(), device);
         state.attached.remove(&endpoint.id);
         erased.and(unlinked).and(unfiltered)
     }
@@ -143,12 +184,12 @@ impl Datapath {
     pub fn verify(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
         let state = self.state();
-        for hook in Hook::ALL {
+        for hook in Role::Pod.hooks() {
             if !self.attacher.is_attached(&state.programs, hook, device)? {
                 return Err(DatapathError::NotAttached { program: hook.name(), device: device.name.to_owned() });
             }
         }
-        self.maps.verify(endpoint)
+        self.maps.verify_pod(endpoint)
     }
 
     /// Removes map entries and pinned links that belong to none of these endpoints; returns how many.
@@ -161,9 +202,9 @@ impl Datapath {
         let mut state = self.state();
         let owners: HashSet<(Addr, u32)> = live
             .iter()
-            .flat_map(|endpoint| maps::entries_of(endpoint).map(|(addr, pod)| (addr, pod.endpoint_id)))
+            .flat_map(|endpoint| pods::entries_of(endpoint).map(|(addr, pod)| (addr, pod.endpoint_id)))
             .collect();
-        let mut removed = self.maps.retain(|addr, pod| {
+        let mut removed = self.maps.retain_pods(|addr, pod| {
             owners.contains(&(*addr, pod.endpoint_id)) || state.attached.contains_key(&pod.endpoint_id)
         })?;
 
@@ -173,21 +214,41 @@ impl Datapath {
             .chain(state.attached.values().map(String::as_str))
             .collect();
         for pins in [&self.attacher.pins].into_iter().chain(&state.others) {
-            for (_, stale) in pins.pinned()?.iter().filter(|(device, _)| !devices.contains(device.as_str())) {
-                removed += usize::from(tcx::remove(stale, &self.attacher.expedite)?);
+            for link in pins.pinned()? {
+                // Those of other devices go when the devices are named: `set_devices`.
+                if Role::of(link.hook) == Role::Pod && !devices.contains(link.device.as_str()) {
+                    removed += usize::from(tcx::remove(&link.path, &self.attacher.expedite)?);
+                }
             }
         }
         // A link that could not be carried over yet keeps its directory.
-        let mut others = Vec::new();
-        for pins in state.others.drain(..) {
-            if pins.pinned()?.is_empty() {
-                pins.remove()?;
-            } else {
-                others.push(pins);
+        state.swept = true;
+        self.finish_carrying(&mut state)?;
+        let mut outcome = Ok(removed);
+        state.others.retain(|pins| match pins.pinned() {
+            Ok(links) if links.is_empty() => match pins.remove() {
+                Ok(()) => false,
+                Err(error) => {
+                    outcome = Err(error);
+                    true
+                }
+            },
+            Ok(_) => true,
+            Err(error) => {
+                outcome = Err(error);
+                true
             }
+        });
+        outcome
+    }
+
+    /// Lets go of tables put aside, once no program uses them any more.
+    fn finish_carrying(&self, state: &mut State) -> Result<(), DatapathError> {
+        if state.carrying && state.swept && state.devices.is_some() {
+            carry::finish(&self.attacher.pins)?;
+            state.carrying = false;
         }
-        state.others = others;
-        Ok(removed)
+        Ok(())
     }
 
     /// `tcx` or `clsact`.
@@ -196,69 +257,6 @@ impl Datapath {
             Method::Tcx => "tcx",
             Method::Clsact => "clsact",
         }
-    }
-
-    /// What makes the datapath worse than it could be, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        self.attacher.expedite.problem().into_iter().collect()
-    }
-
-    /// Every map of ours.
-    ///
-    /// # Errors
-    /// A pin cannot be opened.
-    pub fn maps(&self) -> Result<Vec<MapInfo>, DatapathError> {
-        let pins = &self.attacher.pins;
-        let describe = |spec: &maps::Spec| {
-            let info = spec.info(pins)?;
-            let entries = match spec.name {
-                map::PODS => Some(self.maps.all()?.len() as u64),
-                map::COUNTERS => Some(u64::from(info.max_entries())),
-                _ => None,
-            };
-            Ok(MapInfo {
-                name: spec.name.to_owned(),
-                kind: spec.kind.to_owned(),
-                key_size: info.key_size(),
-                value_size: info.value_size(),
-                max_entries: info.max_entries(),
-                entries,
-                pinned: pins.map(spec.name).display().to_string(),
-            })
-        };
-        maps::SPECS.iter().map(describe).collect()
-    }
-
-    /// Entries of a map, one JSON object each, addresses as people write them; `None` for a map that is not ours.
-    ///
-    /// The ring buffer is a stream and an error.
-    ///
-    /// # Errors
-    /// The map cannot be read, or is a stream.
-    pub fn dump(&self, map: &str) -> Result<Option<Vec<serde_json::Value>>, DatapathError> {
-        match map {
-            map::PODS => {
-                let mut pods = self.maps.all()?;
-                pods.sort_by_key(|(addr, _)| addr.octets());
-                Ok(Some(pods.iter().map(|(addr, pod)| dump::pod(*addr, pod)).collect()))
-            }
-            map::COUNTERS => {
-                let counts = self.maps.counts()?.into_iter();
-                let counts = counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum));
-                Ok(Some(counts.filter_map(|count| serde_json::to_value(count).ok()).collect()))
-            }
-            map::EVENTS => Err(DatapathError::Stream { map: map::EVENTS }),
-            _ => Ok(None),
-        }
-    }
-
-    /// Verdicts that were counted at least once, summed over the CPUs.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn verdicts(&self) -> Result<Vec<VerdictCount>, DatapathError> {
-        let counts = self.maps.counts()?.into_iter().filter(|(_, _, sum)| sum.packets > 0);
-        Ok(counts.map(|(reason, direction, sum)| dump::counter(reason, direction, sum)).collect())
     }
 
     /// The drop records from now on; for one reader, inside a tokio runtime.

@@ -4,13 +4,23 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use weft_abi::Hook;
+
 use super::DatapathError;
-use super::hook::Hook;
 
 /// The directory of one version of the maps' layout.
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     directory: PathBuf,
+}
+
+/// A link that is pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pinned {
+    /// Name of its device.
+    pub(super) device: String,
+    pub(super) hook: Hook,
+    pub(super) path: PathBuf,
 }
 
 impl Pins {
@@ -45,11 +55,14 @@ impl Pins {
         self.links().join(link_name(device, hook))
     }
 
-    /// Every link that is pinned here, with the name of its device.
-    pub(super) fn pinned(&self) -> Result<Vec<(String, PathBuf)>, DatapathError> {
+    /// Every link that is pinned here.
+    pub(super) fn pinned(&self) -> Result<Vec<Pinned>, DatapathError> {
         let links = self.links();
-        let names = names_in(&links)?;
-        Ok(names.iter().filter_map(|name| Some((device_of(name)?, links.join(name)))).collect())
+        let parse = |name: &String| {
+            let (device, hook) = device_of(name)?;
+            Some(Pinned { device, hook, path: links.join(name) })
+        };
+        Ok(names_in(&links)?.iter().filter_map(parse).collect())
     }
 
     /// Removes the directory and all in it.
@@ -81,9 +94,9 @@ fn link_name(device: &str, hook: Hook) -> String {
     format!("{}_{}", device.replace('.', ":"), hook.name())
 }
 
-fn device_of(link: &str) -> Option<String> {
-    let device = Hook::ALL.iter().find_map(|hook| link.strip_suffix(hook.name())?.strip_suffix('_'))?;
-    Some(device.replace(':', "."))
+fn device_of(link: &str) -> Option<(String, Hook)> {
+    let parse = |hook: Hook| Some((link.strip_suffix(hook.name())?.strip_suffix('_')?.replace(':', "."), hook));
+    Hook::ALL.into_iter().find_map(parse)
 }
 
 fn names_in(directory: &Path) -> Result<Vec<String>, DatapathError> {
@@ -107,7 +120,7 @@ mod tests {
             for hook in Hook::ALL {
                 let name = link_name(device, hook);
                 assert!(!name.contains('.'));
-                assert_eq!(device_of(&name).as_deref(), Some(device));
+                assert_eq!(device_of(&name), Some((device.to_owned(), hook)));
             }
         }
         assert_eq!(device_of("weft00000000001_other"), None);
@@ -134,7 +147,8 @@ mod tests {
         let pins = Pins::create(bpf_dir.path()).unwrap();
         let link = pins.link("eth0.100", Hook::FromPod);
         fs::write(&link, "").unwrap();
-        assert_eq!(pins.pinned().unwrap(), [("eth0.100".to_owned(), link.clone())]);
+        let pinned = Pinned { device: "eth0.100".to_owned(), hook: Hook::FromPod, path: link.clone() };
+        assert_eq!(pins.pinned().unwrap(), [pinned]);
         assert!(unpin(&link).unwrap());
         assert!(!unpin(&link).unwrap());
         assert!(pins.pinned().unwrap().is_empty());

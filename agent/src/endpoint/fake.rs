@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use weft_cni::api::{MapInfo, VerdictCount};
+use weft_abi::TraceFilter;
+use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
 
+use crate::flow::{self, Timeouts};
 use crate::kernel::{Kernel, KernelError};
 use crate::node::HostLink;
 
@@ -20,6 +22,8 @@ pub(crate) struct Fake {
     /// Names of calls that fail.
     pub(crate) broken: RefCell<BTreeSet<&'static str>>,
     pub(crate) clock: Cell<Duration>,
+    pub(crate) filter: Cell<Option<TraceFilter>>,
+    pub(crate) asked: RefCell<Option<flow::Filter>>,
 }
 
 impl Fake {
@@ -94,8 +98,8 @@ impl Kernel for Fake {
         Ok(vec!["192.0.2.1".parse().unwrap()])
     }
 
-    async fn uplink_mtu(&self) -> Result<u32, KernelError> {
-        Ok(1450)
+    fn pod_mtu(&self) -> u32 {
+        1450
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {
@@ -117,6 +121,26 @@ impl Kernel for Fake {
     fn verdicts(&self) -> Result<Vec<VerdictCount>, KernelError> {
         let (reason, direction) = ("source-mac".into(), "egress".into());
         Ok(vec![VerdictCount { reason, direction, drop: true, packets: 2, bytes: 84 }])
+    }
+
+    async fn flows(&self, filter: flow::Filter, _timeouts: Timeouts) -> Result<Flows, KernelError> {
+        self.call("flows").await?;
+        self.asked.replace(Some(filter));
+        Ok(Flows { flows: Vec::new(), matching: 0, total: 0 })
+    }
+
+    async fn mappings(&self, _limit: usize) -> Result<Vec<Mapping>, KernelError> {
+        self.call("mappings").await?;
+        Ok(Vec::new())
+    }
+
+    fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError> {
+        Ok(Vec::new())
+    }
+
+    fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
+        self.filter.set(filter);
+        Ok(())
     }
 
     fn attach_name(&self) -> &'static str {

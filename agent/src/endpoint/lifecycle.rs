@@ -57,12 +57,7 @@ impl<K: Kernel> Endpoints<K> {
         }
         log::debug!("{}: leased {leased:?}", show(&record.key));
         self.records.borrow_mut().insert(name.clone(), record);
-        Ok(Lease {
-            addresses: leased,
-            host_ifname: name,
-            link_group: self.identity.link_group,
-            mtu: self.identity.mtu.unwrap_or(self.uplink_mtu.get()),
-        })
+        Ok(Lease { addresses: leased, host_ifname: name, link_group: self.identity.link_group, mtu: self.pod_mtu() })
     }
 
     /// Joins an endpoint whose interface exists now; packets flow when this returns. On failure the attachment is

@@ -129,7 +129,6 @@ impl<K: Kernel> Endpoints<K> {
     async fn refresh(&self) -> Result<(), KernelError> {
         let addresses = self.kernel.addresses().await?;
         self.pools.borrow_mut().set_node_addresses(&addresses);
-        self.uplink_mtu.set(self.kernel.uplink_mtu().await?);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Identity {
     pub(crate) link_group: u32,
     /// The boot that its records belong to.
     pub(crate) boot: String,
-    /// MTU of the pods' interfaces in bytes; `None` takes the uplink's.
+    /// MTU of the pods' interfaces in bytes; `None` takes what the ways off the node leave.
     pub(crate) mtu: Option<u32>,
 }
 
@@ -38,7 +38,6 @@ pub(crate) struct Endpoints<K> {
     /// By host interface name, which follows from the key.
     pub(super) records: RefCell<BTreeMap<String, Record>>,
     pub(super) locks: Locks,
-    pub(super) uplink_mtu: Cell<u32>,
     /// What the last reconciliation could not mend, by host interface name.
     pub(super) troubles: RefCell<BTreeMap<String, String>>,
     next_id: Cell<u32>,
@@ -54,7 +53,6 @@ impl<K: Kernel> Endpoints<K> {
             pools: RefCell::new(pools),
             records: RefCell::default(),
             locks: Locks::default(),
-            uplink_mtu: Cell::new(1500),
             troubles: RefCell::default(),
             next_id: Cell::new(1),
         }
@@ -62,6 +60,11 @@ impl<K: Kernel> Endpoints<K> {
 
     pub(crate) fn kernel(&self) -> &K {
         &self.kernel
+    }
+
+    /// MTU that new pods get, in bytes.
+    pub(crate) fn pod_mtu(&self) -> u32 {
+        self.identity.mtu.unwrap_or_else(|| self.kernel.pod_mtu())
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -3,27 +3,19 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
-use nix::time::{ClockId, clock_gettime};
-use tokio::sync::{mpsc, watch as watcher};
+use tokio::sync::mpsc;
 use weft_abi::{Addr, Direction, Event, Reason};
 use weft_cni::api::{AttachmentKey, Drop as DropRecord};
 use weft_cni::mac::Mac;
 
-use crate::datapath::EventStream;
-use crate::endpoint::Endpoints;
-use crate::kernel::Kernel;
-use crate::text;
+use super::watch::Clock;
 
 /// Drops that are remembered.
 const HISTORY: usize = 1024;
 /// Lines that wait for a follower; one that reads slower than packets are dropped misses some.
 const BACKLOG: usize = 1024;
-/// A flood of drops is looked at this often; what does not fit the ring buffer meanwhile is only counted.
-const PACE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 pub(crate) struct DropLog {
@@ -49,7 +41,7 @@ impl DropLog {
         self.followers.borrow_mut().clear();
     }
 
-    fn record(&self, drop: DropRecord) {
+    pub(super) fn record(&self, drop: DropRecord) {
         let mut followers = self.followers.borrow_mut();
         followers.retain(|follower| !follower.is_closed());
         if !followers.is_empty()
@@ -70,55 +62,10 @@ impl DropLog {
     }
 }
 
-/// Reads the datapath's drops into the log until the agent stops. Costs nothing while nothing is dropped.
-pub(crate) async fn watch<K: Kernel>(
-    mut events: EventStream,
-    log: Rc<DropLog>,
-    endpoints: Rc<Endpoints<K>>,
-    mut stopping: watcher::Receiver<bool>,
-) {
-    let mut batch = Vec::new();
-    loop {
-        tokio::select! {
-            read = events.next_batch(&mut batch) => if let Err(error) = read {
-                return log::warn!("drops are only counted from now on: {}", text::chain(&error));
-            },
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
-        let clock = Clock::now();
-        for event in batch.drain(..) {
-            log.record(describe(&event, clock, endpoints.by_ifindex(event.ifindex)));
-        }
-        tokio::time::sleep(PACE).await;
-    }
-}
-
-/// Two clocks at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    unix: Duration,
-    monotonic: Duration,
-}
-
-impl Clock {
-    fn now() -> Self {
-        Self {
-            unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            monotonic: clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default(),
-        }
-    }
-
-    /// Milliseconds since the Unix epoch at a moment of the monotonic clock.
-    fn unix_ms(self, monotonic_ns: u64) -> u64 {
-        let ago = self.monotonic.saturating_sub(Duration::from_nanos(monotonic_ns));
-        u64::try_from(self.unix.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-fn describe(event: &Event, clock: Clock, endpoint: Option<AttachmentKey>) -> DropRecord {
+pub(super) fn describe(event: &Event, clock: Clock, endpoint: Option<AttachmentKey>) -> DropRecord {
     let direction = Direction::ALL.into_iter().find(|direction| *direction as u32 == event.direction);
     DropRecord {
-        time_ms: clock.unix_ms(event.ktime_ns),
+        time_ms: clock.unix_us(event.ktime_ns) / 1000,
         reason: Reason::from_number(event.reason).map_or("unknown", Reason::name).to_owned(),
         direction: direction.map_or("unknown", Direction::name).to_owned(),
         ifindex: event.ifindex,
@@ -139,6 +86,8 @@ fn known(addr: Addr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const CLOCK: Clock = Clock { unix: Duration::from_secs(1000), monotonic: Duration::from_secs(10) };

@@ -1,6 +1,7 @@
 //! The page of metrics.
 
 use crate::api::App;
+use crate::flow::State;
 use crate::kernel::Kernel;
 
 use super::exposition::Page;
@@ -16,6 +17,7 @@ pub(crate) fn render<K: Kernel>(app: &App<K>) -> String {
     pools(&mut page, app);
     verdicts(&mut page, app);
     maps(&mut page, app);
+    flows(&mut page, app);
     requests(&mut page, app);
     page.finish()
 }
@@ -55,6 +57,32 @@ fn maps<K: Kernel>(page: &mut Page, app: &App<K>) {
     page.family("weft_map_max_entries", "gauge", "Room in a map; bytes for a ring buffer.");
     for map in &maps {
         page.sample("weft_map_max_entries", &[("map", &map.name)], map.max_entries);
+    }
+}
+
+fn flows<K: Kernel>(page: &mut Page, app: &App<K>) {
+    let sum = app.flows.snapshot();
+    page.family("weft_flows", "gauge", "Flows by state, as the last sweep found them.");
+    for (state, count) in State::ALL.iter().zip(sum.last.states) {
+        page.sample("weft_flows", &[("state", &state.name())], count);
+    }
+    let help = "Flows that a sweep removed; orphaned ones had lost a half for want of room in a table.";
+    page.family("weft_flows_removed_total", "counter", help);
+    for (reason, count) in sum.removed.by_reason() {
+        page.sample("weft_flows_removed_total", &[("reason", &reason)], count);
+    }
+    page.family("weft_flow_sweeps_total", "counter", "Sweeps over the tables of flows.");
+    page.sample("weft_flow_sweeps_total", &[], sum.sweeps);
+    page.family("weft_flow_sweep_cpu_seconds_total", "counter", "Processor time of all sweeps.");
+    page.sample("weft_flow_sweep_cpu_seconds_total", &[], sum.cpu.as_secs_f64());
+    page.family("weft_flow_sweep_cpu_seconds", "gauge", "Processor time of the last sweep.");
+    page.sample("weft_flow_sweep_cpu_seconds", &[], sum.last.cpu.as_secs_f64());
+    page.family("weft_nat_ports_exhausted", "gauge", "Flows that found no port, by destination.");
+    for full in app.endpoints.kernel().exhausted().unwrap_or_default() {
+        let port = full.outside.port.unwrap_or(0);
+        let labels: [(&str, &dyn std::fmt::Display); 3] =
+            [("address", &full.outside.address), ("port", &port), ("protocol", &full.protocol)];
+        page.sample("weft_nat_ports_exhausted", &labels, full.flows);
     }
 }
 

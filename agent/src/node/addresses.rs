@@ -13,6 +13,9 @@ use super::error::{failed, unless_gone};
 use super::links::{self, DEVICE};
 use super::netlink::{Request, Socket};
 
+/// Both families.
+pub(super) const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
 /// An address and the index of its device.
 type Found = (IpAddr, u32);
 
@@ -46,12 +49,13 @@ pub(super) fn set(socket: &mut Socket, found: &[Found], device: u32, wanted: &[I
         unless_gone(socket.apply(request), Errno::EADDRNOTAVAIL)
             .map_err(failed("RTM_DELADDR", || format!("{address} dev {DEVICE}")))?;
     }
-    let requests: Vec<Request> = wanted
-        .iter()
-        .map(|address| (RouteNetlinkMessage::NewAddress(message(device, *address)), NLM_F_CREATE | NLM_F_REPLACE))
-        .collect();
-    let answers = socket.apply_all(requests).map_err(failed("RTM_NEWADDR", || DEVICE))?;
-    for (address, answer) in wanted.iter().zip(answers) {
+    // What is there is left alone: setting it again would be news to everybody who listens, this agent among them.
+    let missing = || wanted.iter().filter(|address| !found.contains(&(**address, device)));
+    let request = |address: &IpAddr| -> Request {
+        (RouteNetlinkMessage::NewAddress(message(device, *address)), NLM_F_CREATE | NLM_F_REPLACE)
+    };
+    let answers = socket.apply_all(missing().map(request)).map_err(failed("RTM_NEWADDR", || DEVICE))?;
+    for (address, answer) in missing().zip(answers) {
         answer.map_err(failed("RTM_NEWADDR", || format!("{address} dev {DEVICE}")))?;
     }
     Ok(())

@@ -73,6 +73,21 @@ pub enum NodeError {
         /// What turns it on.
         remedy: &'static str,
     },
+    /// Something else on the node receives on the overlay's port.
+    #[error("UDP port {port} is taken: remove the other VXLAN device or socket, or choose another --overlay-port")]
+    PortTaken {
+        /// The port.
+        port: u16,
+    },
+    /// A kernel without VXLAN.
+    #[error("this kernel has no VXLAN: load its module with `modprobe vxlan`, or set routing = \"native\"")]
+    NoVxlan,
+    /// There is a route already, and it is not ours.
+    #[error("a route to {range} that is not weft's is in the way: remove it, or the range from its peer")]
+    RouteTaken {
+        /// Its destination.
+        range: IpNet,
+    },
     /// A sysctl cannot be read or set.
     #[error("{path} cannot be set to {value}: make /proc/sys writable for weft-agent, or set it before it starts")]
     Sysctl {
@@ -107,6 +122,11 @@ pub(super) fn failed<T: Into<String>>(
     object: impl FnOnce() -> T,
 ) -> impl FnOnce(io::Error) -> NodeError {
     move |source| NodeError::Netlink { call, object: object().into(), source }
+}
+
+/// Whether the kernel has no such protocol, as one without IPv6.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    is(error, Errno::EAFNOSUPPORT) || is(error, Errno::EOPNOTSUPP)
 }
 
 /// Takes an answer that says "not there" for success.

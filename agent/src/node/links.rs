@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use nix::errno::Errno;
 
@@ -18,7 +18,10 @@ use super::{HostLink, NodeError};
 /// Name of the device that carries the pools' gateway addresses.
 pub(super) const DEVICE: &str = "weft0";
 
-/// Its other end.
+/// Name of the device that carries packets to other nodes.
+pub(super) const OVERLAY: &str = "weft-vx";
+
+/// The other end of [`DEVICE`].
 const PEER: &str = "weft0-peer";
 
 /// What the name of every host end begins with.
@@ -33,29 +36,80 @@ pub(super) struct Link {
     pub(super) up: bool,
     pub(super) mtu: u32,
     pub(super) mac: Vec<u8>,
+    /// Whether its packets have Ethernet headers.
+    pub(super) ethernet: bool,
+    pub(super) loopback: bool,
+    /// Bridge or bond that it is a port of.
+    pub(super) master: Option<u32>,
+    pub(super) vxlan: Option<Vxlan>,
+}
+
+/// What is to know of a VXLAN device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Vxlan {
+    pub(super) port: u16,
+    /// Whether every packet brings its own tunnel.
+    pub(super) external: bool,
+    /// Whether it does without ARP and neighbour discovery.
+    pub(super) silent: bool,
 }
 
 impl Link {
     /// Whether it is the host end of a veth in this agent's group, or on its way out of it.
     pub(super) fn is_host_end(&self, group: u32) -> bool {
-        self.group & !1 == group && self.name.starts_with(PREFIX) && self.name != DEVICE
+        self.is_ours(group) && ![DEVICE, OVERLAY].contains(&self.name.as_str())
+    }
+
+    /// Whether this agent made it: a host end, or one of its own two devices.
+    pub(super) fn is_ours(&self, group: u32) -> bool {
+        self.group & !1 == group && self.name.starts_with(PREFIX)
     }
 
     fn from_message(message: RouteNetlinkMessage) -> Option<Self> {
         let RouteNetlinkMessage::NewLink(message) = message else { return None };
-        let up = message.header.flags.contains(LinkFlags::Up);
-        let mut link = Self { index: message.header.index, up, ..Self::default() };
+        Some(Self::from(message))
+    }
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            index: message.header.index,
+            up: flags.contains(LinkFlags::Up),
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            loopback: flags.contains(LinkFlags::Loopback),
+            ..Self::default()
+        };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
+                LinkAttribute::Controller(master) => link.master = Some(master),
+                LinkAttribute::LinkInfo(info) => link.vxlan = vxlan(info, flags.contains(LinkFlags::Noarp)),
                 _ => {}
             }
         }
-        Some(link)
+        link
     }
+}
+
+fn vxlan(info: Vec<LinkInfo>, silent: bool) -> Option<Vxlan> {
+    let data = info.into_iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vxlan(data)) => Some(data),
+        _ => None,
+    })?;
+    let mut vxlan = Vxlan { silent, ..Vxlan::default() };
+    for attribute in data {
+        match attribute {
+            InfoVxlan::Port(port) => vxlan.port = port,
+            InfoVxlan::CollectMetadata(external) => vxlan.external = external,
+            _ => {}
+        }
+    }
+    Some(vxlan)
 }
 
 impl From<Link> for HostLink {
@@ -125,19 +179,19 @@ pub(super) fn ensure_device(socket: &mut Socket, group: u32) -> Result<u32, Node
     Ok(device.index)
 }
 
-/// Removes the agent's device; somebody else's of that name stays.
-pub(super) fn remove_device(socket: &mut Socket, group: u32) -> Result<(), NodeError> {
-    match by_name(socket, DEVICE)? {
+/// Removes a device of the agent's own; somebody else's of that name stays.
+pub(super) fn remove_device(socket: &mut Socket, name: &'static str, group: u32) -> Result<(), NodeError> {
+    match by_name(socket, name)? {
         Some(device) if device.group == group => {
-            let deleted = socket.apply((RouteNetlinkMessage::DelLink(named(DEVICE)), 0));
-            unless_gone(deleted, Errno::ENODEV).map_err(failed("RTM_DELLINK", || DEVICE))
+            let deleted = socket.apply((RouteNetlinkMessage::DelLink(named(name)), 0));
+            unless_gone(deleted, Errno::ENODEV).map_err(failed("RTM_DELLINK", || name))
         }
         _ => Ok(()),
     }
 }
 
 /// Takes a device up without a link-local address, so that it solicits no routers and reports no groups.
-fn start_silently(socket: &mut Socket, name: &'static str) -> Result<(), NodeError> {
+pub(super) fn start_silently(socket: &mut Socket, name: &'static str) -> Result<(), NodeError> {
     let mut silent = named(name);
     let mode = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
     silent.attributes.push(LinkAttribute::AfSpecUnspec(vec![mode]));
@@ -160,7 +214,7 @@ pub(super) fn gateway(pool: &IpNet) -> IpAddr {
     }
 }
 
-fn named(name: &str) -> LinkMessage {
+pub(super) fn named(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message

@@ -2,13 +2,19 @@
 
 mod addresses;
 mod error;
+mod events;
 mod links;
 mod neighbours;
 pub(crate) mod netlink;
+mod overlay;
+mod peer_routes;
 mod rcu;
 mod removal;
 mod routes;
 mod sysctl;
+mod tables;
+mod uplinks;
+mod ways;
 mod worker;
 
 use std::net::IpAddr;
@@ -26,10 +32,11 @@ use self::worker::Worker;
 use crate::endpoint::Endpoint;
 
 pub use error::NodeError;
+pub use overlay::{OverlayDevice, OverlaySpec};
+pub use peer_routes::{PeerRoute, PeerRoutes, RouteFailure};
 pub use rcu::{Expedite, Window};
-
-/// MTU of a pod on a node from which no route leads into the world, in bytes.
-const DEFAULT_MTU: u32 = 1500;
+pub use tables::{Tables, Towards};
+pub use uplinks::{Search, Uplink, Uplinks};
 
 /// A link in the node's namespace that carries the agent's group, or that a record names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,34 +78,35 @@ impl Node {
     /// A pool that holds an address of the node or has no IPv6 under it, a device of that name that is not ours, a
     /// sysctl that cannot be set, a request that the kernel refused.
     pub async fn prepare(&self, pools: &[IpNet]) -> Result<(), NodeError> {
-        let (group, wanted) = (self.group, pools.to_vec());
-        let condemned = self
-            .worker
-            .run(move |socket| {
-                sysctl::refuse_missing_ipv6(&wanted)?;
-                let found = addresses::all(socket)?;
-                addresses::refuse_overlap(socket, &found, &wanted)?;
-                let device = links::ensure_device(socket, group)?;
-                let gateways: Vec<_> = wanted.iter().map(links::gateway).collect();
-                addresses::set(socket, &found, device, &gateways)?;
-                routes::set_unreachable(socket, &wanted)?;
-                sysctl::forward(&wanted)?;
-                Ok(links::all(socket)?.into_iter().filter(move |link| link.is_host_end(group) && link.group != group))
-            })
-            .await?;
+        let group = self.group;
         pools.clone_into(&mut self.pools());
-        for link in condemned {
+        self.settle().await?;
+        let condemned = |link: &Link| link.is_host_end(group) && link.group != group;
+        let links = self.worker.run(links::all).await?;
+        for link in links.into_iter().filter(condemned) {
             self.removal.remove(link.index, &link.name).await?;
         }
         Ok(())
     }
 
-    /// MTU of the device that the default route leaves by, in bytes; 1500 without one.
+    /// The same for the pools that it was prepared for; puts right what was changed since.
     ///
     /// # Errors
-    /// A request that the kernel refused; to have no route is none.
-    pub async fn uplink_mtu(&self) -> Result<u32, NodeError> {
-        self.worker.run(|socket| Ok(routes::uplink_mtu(socket)?.unwrap_or(DEFAULT_MTU))).await
+    /// As of [`Node::prepare`].
+    pub async fn settle(&self) -> Result<(), NodeError> {
+        let (group, pools) = (self.group, self.pools().clone());
+        self.worker
+            .run(move |socket| {
+                sysctl::refuse_missing_ipv6(&pools)?;
+                let found = addresses::all(socket)?;
+                addresses::refuse_overlap(socket, &found, &pools)?;
+                let device = links::ensure_device(socket, group)?;
+                let gateways: Vec<_> = pools.iter().map(links::gateway).collect();
+                addresses::set(socket, &found, device, &gateways)?;
+                routes::set_unreachable(socket, &pools)?;
+                sysctl::forward(&pools)
+            })
+            .await
     }
 
     /// Host routes and permanent neighbours towards the endpoint; nothing for an adopted one.
@@ -111,7 +119,7 @@ impl Node {
         }
         let (index, mac) = (endpoint.spec.host_ifindex, endpoint.spec.pod_mac);
         let addresses = endpoint.spec.addresses.clone();
-        let requests = addresses
+        let requests: Vec<_> = addresses
             .iter()
             .flat_map(|ip| [routes::to_pod(*ip, index, self.source(*ip)), neighbours::to_pod(*ip, index, mac)])
             .collect();
@@ -191,8 +199,12 @@ impl Node {
         let group = self.group;
         self.worker
             .run(move |socket| {
+                let mut there = peer_routes::read(socket)?;
+                let left = peer_routes::apply(socket, &mut there, &PeerRoutes::new())?;
                 routes::remove_unreachable(socket)?;
-                links::remove_device(socket, group)
+                links::remove_device(socket, links::OVERLAY, group)?;
+                links::remove_device(socket, links::DEVICE, group)?;
+                left.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
             })
             .await
     }

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use tokio::sync::oneshot;
 
 use super::error::{is, unless_gone};
-use super::netlink::Socket;
+use super::netlink::{LINKS, Socket};
 use super::rcu::{Expedite, Window};
 use super::{NodeError, links};
 
@@ -52,7 +52,7 @@ impl Removal {
         let (queue, removals) = mpsc::channel();
         let removals = Arc::new(Mutex::new(removals));
 
-        let mut events = Socket::open_link_events().map_err(open("socket"))?;
+        let mut events = Socket::open_events(LINKS).map_err(open("socket"))?;
         let listener = Arc::clone(&waiting);
         thread::Builder::new()
             .name("weft-links".to_owned())
@@ -125,7 +125,7 @@ fn remove(socket: &mut Socket, condemned: u32, expedite: &Expedite, waiting: &Wa
     }
     drop(window);
 
-    let requests = batch.iter().map(|index| (links::set_group(*index, condemned), 0)).collect();
+    let requests = batch.iter().map(|index| (links::set_group(*index, condemned), 0));
     let moved = socket.apply_all(requests);
     // ENODEV: another request took them along, or they went by themselves.
     let deleted = unless_gone(socket.apply((links::delete_group(condemned), 0)), Errno::ENODEV).map_err(Arc::new);

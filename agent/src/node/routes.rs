@@ -1,6 +1,7 @@
-//! Routes: to each pod, to nowhere for the rest of the pools, and the one by which the node reaches the world.
+//! Routes: to each pod, and to nowhere for the rest of the pools.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
@@ -11,20 +12,23 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 
 use super::NodeError;
-use super::addresses::family;
-use super::error::{failed, is, unless_gone};
-use super::links;
+use super::addresses::{FAMILIES, family};
+use super::error::{failed, is, is_unsupported, unless_gone};
 use super::netlink::{Request, Socket};
 
 /// Marks our routes, as zebra or bird mark theirs: `ip route show proto 87`.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
+pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
+
+/// Where `rtm_protocol` is in a route's message (rtnetlink(7)).
+const PROTOCOL_AT: usize = 5;
 
 /// Metric of the routes to nowhere: any other route to the same prefix wins.
 const LAST: u32 = u32::MAX;
 
-/// Stand for the world: no network may be given these addresses (RFC 5737, RFC 3849).
-const WORLD: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+/// Whether the bytes behind the netlink header are those of a route of ours.
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
+    bytes.get(PROTOCOL_AT) == Some(&u8::from(PROTOCOL))
+}
 
 /// A request that leads packets for the pod to its host end; the node's own come from `source`, if one is given.
 pub(super) fn to_pod(address: IpAddr, device: u32, source: Option<IpAddr>) -> Request {
@@ -37,10 +41,11 @@ pub(super) fn to_pod(address: IpAddr, device: u32, source: Option<IpAddr>) -> Re
 
 /// Keeps packets for the pools' other addresses on the node; routes of pools that are no more go.
 pub(super) fn set_unreachable(socket: &mut Socket, pools: &[IpNet]) -> Result<(), NodeError> {
-    for stale in unreachable(socket)?.into_iter().filter(|pool| !pools.contains(pool)) {
-        delete_unreachable(socket, stale)?;
+    let there = unreachable(socket)?;
+    for stale in there.iter().filter(|pool| !pools.contains(pool)) {
+        delete_unreachable(socket, *stale)?;
     }
-    for pool in pools {
+    for pool in pools.iter().filter(|pool| !there.contains(pool)) {
         let message = RouteNetlinkMessage::NewRoute(to_nowhere(*pool));
         socket
             .apply((message, NLM_F_CREATE | NLM_F_REPLACE))
@@ -72,36 +77,36 @@ pub(super) fn verify(socket: &mut Socket, address: IpAddr, device: u32) -> Resul
     }
 }
 
-/// The smallest MTU of the devices by which packets leave for the world; `None` where no route leads there.
-pub(super) fn uplink_mtu(socket: &mut Socket) -> Result<Option<u32>, NodeError> {
-    let mut smallest = None;
-    for address in WORLD {
-        let Some(route) = look_up(socket, address, RouteFlags::empty())? else { continue };
-        let (RouteType::Unicast, Some(index)) = (route.header.kind, oif(&route)) else { continue };
-        let mtu = links::by_index(socket, index)?.map(|link| link.mtu);
-        smallest = [smallest, mtu].into_iter().flatten().min();
-    }
-    Ok(smallest)
+fn look_up(socket: &mut Socket, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteMessage>, NodeError> {
+    found(socket.get(question(address, flags))).map_err(failed("RTM_GETROUTE", || address.to_string()))
 }
 
-fn look_up(socket: &mut Socket, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteMessage>, NodeError> {
+/// Asks for the route that the kernel would take.
+pub(super) fn question(address: IpAddr, flags: RouteFlags) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(address);
     message.header.destination_prefix_length = IpNet::from(address).prefix_len();
     message.header.flags = flags;
     message.attributes.push(RouteAttribute::Destination(address.into()));
-    match socket.get(RouteNetlinkMessage::GetRoute(message)) {
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// What the kernel answered to the [`question`].
+pub(super) fn found(answer: io::Result<RouteNetlinkMessage>) -> io::Result<Option<RouteMessage>> {
+    match answer {
         Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(Some(route)),
         Ok(_) => Ok(None),
-        // What no route, an unreachable and a prohibiting one are answered with, and a kernel without the family.
+        // What no route, an unreachable, a prohibiting and a blackhole one are answered with, and a kernel without
+        // the family.
         Err(error)
-            if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP]
+            if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL]
                 .iter()
-                .any(|errno| is(&error, *errno)) =>
+                .any(|errno| is(&error, *errno))
+                || is_unsupported(&error) =>
         {
             Ok(None)
         }
-        Err(error) => Err(failed("RTM_GETROUTE", || address.to_string())(error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -111,10 +116,10 @@ fn unreachable(socket: &mut Socket) -> Result<Vec<IpNet>, NodeError> {
     query.header.kind = RouteType::Unreachable;
     query.header.table = RouteHeader::RT_TABLE_MAIN;
     let mut pools = Vec::new();
-    for address in WORLD {
-        query.header.address_family = family(address);
+    for family in FAMILIES {
+        query.header.address_family = family;
         let routes = match socket.dump(&RouteNetlinkMessage::GetRoute(query.clone())) {
-            Err(error) if is(&error, Errno::EAFNOSUPPORT) || is(&error, Errno::EOPNOTSUPP) => continue,
+            Err(error) if is_unsupported(&error) => continue,
             other => other.map_err(failed("RTM_GETROUTE", || "routes"))?,
         };
         pools.extend(routes.into_iter().filter_map(|message| match message {
@@ -141,7 +146,7 @@ fn to_nowhere(pool: IpNet) -> RouteMessage {
     message
 }
 
-fn message(destination: IpNet, kind: RouteType) -> RouteMessage {
+pub(super) fn message(destination: IpNet, kind: RouteType) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination.addr());
     message.header.destination_prefix_length = destination.prefix_len();
@@ -152,7 +157,7 @@ fn message(destination: IpNet, kind: RouteType) -> RouteMessage {
     message
 }
 
-fn destination(route: &RouteMessage) -> Option<IpNet> {
+pub(super) fn destination(route: &RouteMessage) -> Option<IpNet> {
     let prefix_len = route.header.destination_prefix_length;
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(RouteAddress::Inet(ip)) => IpNet::new((*ip).into(), prefix_len).ok(),
@@ -161,7 +166,7 @@ fn destination(route: &RouteMessage) -> Option<IpNet> {
     })
 }
 
-fn oif(route: &RouteMessage) -> Option<u32> {
+pub(super) fn oif(route: &RouteMessage) -> Option<u32> {
     route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Oif(index) => Some(*index),
         _ => None,

@@ -60,14 +60,16 @@ fn refuse_missing_ipv6_below(root: &Path, pools: &[IpNet]) -> Result<(), NodeErr
     Err(NodeError::NoIpv6 { pool, remedy })
 }
 
-fn set(path: PathBuf, value: &'static str) -> Result<(), NodeError> {
+/// Sets what does not hold the value yet.
+pub(super) fn set(path: PathBuf, value: &'static str) -> Result<(), NodeError> {
     if holds(&path, value) {
         return Ok(());
     }
     fs::write(&path, value).map_err(|source| cannot(path, value, source))
 }
 
-fn holds(path: &Path, value: &str) -> bool {
+/// Whether the file holds the value.
+pub(super) fn holds(path: &Path, value: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.trim() == value)
 }
 

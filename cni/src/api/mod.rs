@@ -10,14 +10,20 @@
 //! | `POST /v1/gc` | [`GcRequest`] | 200 [`GcReply`] |
 //! | `GET /v1/status` | | 200 [`Status`] |
 //! | `GET /v1/endpoints` | | 200 list of [`EndpointInfo`] |
+//! | `GET /v1/peers` | | 200 list of [`PeerInfo`], by name |
 //! | `GET /v1/maps` | | 200 list of [`MapInfo`] |
 //! | `GET /v1/maps/{name}` | | 200 list of JSON objects, one an entry |
 //! | `GET /v1/drops` | | 200 [`Drops`] |
 //! | `GET /v1/drops?follow=true` | | 200 [`Drop`]s as they happen, one JSON object a line |
+//! | `GET /v1/flows?pod=&state=&protocol=&min-age=&max-age=&limit=` | | 200 [`Flows`]; `pod` is an address or an endpoint's number and may come twice |
+//! | `GET /v1/nat?limit=` | | 200 [`Translations`] |
+//! | `GET /v1/trace?address=&port=&protocol=` | | 200 [`Traced`] packets as they come, one JSON object a line; one client at a time |
 //!
 //! Every failure is a status of 400 or more with an [`ApiError`].
 
 mod error;
+mod flow;
+mod peer;
 mod status;
 
 use std::net::IpAddr;
@@ -27,7 +33,9 @@ use serde::{Deserialize, Serialize};
 use crate::mac::Mac;
 
 pub use error::{ApiError, ErrorKind};
-pub use status::{Drop, Drops, MapInfo, PoolStatus, Status, VerdictCount};
+pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Translations};
+pub use peer::{PeerInfo, PeerWay};
+pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::AttachmentKey;
+use super::{AttachmentKey, TableUse};
 use crate::mac::Mac;
 
 /// The agent's health.
@@ -30,8 +30,57 @@ pub struct Status {
     pub endpoints: usize,
     /// The pools.
     pub pools: Vec<PoolStatus>,
+    /// The ways off the node.
+    #[serde(default)]
+    pub network: NetworkStatus,
+    /// The tables of flows, as the last sweep found them.
+    #[serde(default)]
+    pub tables: Vec<TableUse>,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
+}
+
+/// The ways off the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// The overlay; none where the network itself routes to pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<OverlayStatus>,
+    /// Devices that lead off the node.
+    pub uplinks: Vec<UplinkStatus>,
+    /// Other nodes that are known.
+    pub peers: usize,
+    /// MTU that new pods get, in bytes.
+    pub pod_mtu: u32,
+}
+
+/// The overlay between nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayStatus {
+    /// Its device.
+    pub device: String,
+    /// UDP port.
+    pub port: u16,
+    /// Number of the virtual network.
+    pub vni: u32,
+    /// Largest inner packet, in bytes.
+    pub mtu: u32,
+}
+
+/// A device that leads off the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkStatus {
+    /// Its name.
+    pub device: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// What pods' packets leave with, at most one of a family.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// How full a pool is.

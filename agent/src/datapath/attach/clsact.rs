@@ -5,15 +5,18 @@
 
 use std::io;
 
+use aya::programs::TcAttachType;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
 };
 use nix::errno::Errno;
+use weft_abi::Hook;
 
 use crate::datapath::DatapathError;
-use crate::datapath::hook::{Device, Hook};
+use crate::datapath::devices::Devices;
+use crate::datapath::hook::{Device, Role, attach_type, device_name};
 use crate::node::netlink::Socket;
 
 /// Priority of our filters; lower ones come first, and those without a wish get 49152.
@@ -25,6 +28,9 @@ const ON_OURS: u32 = 1;
 /// Handle of a filter on one that was there before.
 const ON_OTHERS: u32 = 2;
 
+/// The queueing discipline that filters of both sides hang on.
+const CLSACT: &str = "clsact";
+
 /// Every protocol, in network byte order (`ETH_P_ALL` of `linux/if_ether.h`).
 const ANY_PROTOCOL: u16 = 3_u16.to_be();
 
@@ -33,6 +39,8 @@ const ANY_PROTOCOL: u16 = 3_u16.to_be();
 struct Filter {
     handle: u32,
     program: u32,
+    /// By the name that the agent which attached it gave; unknown to us if it was a newer one.
+    hook: Option<Hook>,
 }
 
 /// Filters at one hook.
@@ -43,29 +51,25 @@ struct Filters {
 }
 
 /// Attaches the programs, or puts them in the place of older ones; adds to `fresh` the hooks that had none.
-pub(super) fn ensure(
-    programs: [(Hook, i32); Hook::ALL.len()],
-    device: Device,
-    fresh: &mut Vec<Hook>,
-) -> Result<(), DatapathError> {
+pub(super) fn ensure(programs: [(Hook, i32); 2], device: Device, fresh: &mut Vec<Hook>) -> Result<(), DatapathError> {
     let mut socket = open(device)?;
     let made = match socket.apply((RouteNetlinkMessage::NewQueueDiscipline(qdisc(device)), NLM_F_CREATE | NLM_F_EXCL)) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => false,
         Err(error) => return Err(failed("RTM_NEWQDISC", device)(error)),
     };
-    let mut before = [None; Hook::ALL.len()];
+    let mut before = [None; 2];
     if !made {
-        for hook in Hook::ALL {
-            before[hook as usize] = filters(&mut socket, hook, device)?.ours;
+        for ((hook, _), before) in programs.iter().zip(&mut before) {
+            *before = filters(&mut socket, *hook, device)?.ours;
         }
     }
     let ours = made || before.iter().flatten().any(|filter| filter.handle == ON_OURS);
-    for (hook, program_fd) in programs {
-        let handle = before[hook as usize].map_or(if ours { ON_OURS } else { ON_OTHERS }, |filter| filter.handle);
+    for ((hook, program_fd), before) in programs.into_iter().zip(before) {
+        let handle = before.map_or(if ours { ON_OURS } else { ON_OTHERS }, |filter| filter.handle);
         let message = RouteNetlinkMessage::NewTrafficFilter(filter(device, hook, handle, Some(program_fd)));
         socket.apply((message, NLM_F_CREATE | NLM_F_REPLACE)).map_err(failed("RTM_NEWTFILTER", device))?;
-        if before[hook as usize].is_none() {
+        if before.is_none() {
             fresh.push(hook);
         }
     }
@@ -78,11 +82,12 @@ pub(super) fn is_attached(program_id: u32, hook: Hook, device: Device) -> Result
     Ok(ours.is_some_and(|filter| filter.program == program_id))
 }
 
-/// Removes our filters of these hooks, and the queueing discipline if we made it and no filter is left on it.
+/// Removes our filters of these hooks of one device, and the queueing discipline if we made it and no filter is left on it.
 pub(in crate::datapath) fn remove(hooks: &[Hook], device: Device) -> Result<(), DatapathError> {
     let mut socket = open(device)?;
     let (mut ours, mut used) = (false, false);
-    for hook in Hook::ALL {
+    let Some(first) = hooks.first() else { return Ok(()) };
+    for hook in Role::of(*first).hooks() {
         let found = filters(&mut socket, hook, device)?;
         used |= found.others;
         let Some(Filter { handle, .. }) = found.ours else { continue };
@@ -99,6 +104,31 @@ pub(in crate::datapath) fn remove(hooks: &[Hook], device: Device) -> Result<(), 
         unless_gone(socket.apply((message, 0))).map_err(failed("RTM_DELQDISC", device))?;
     }
     Ok(())
+}
+
+/// Every device of this namespace that has filters of ours for these roles, whoever attached them.
+pub(in crate::datapath) fn find(roles: &[Role]) -> Result<Devices, DatapathError> {
+    let everywhere = Device { name: "any device", index: 0 };
+    let mut socket = open(everywhere)?;
+    let all = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    let mut found = Devices::new();
+    for answer in socket.dump(&all).map_err(failed("RTM_GETQDISC", everywhere))? {
+        let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = answer else { continue };
+        let index = qdisc.header.index.cast_unsigned();
+        if !qdisc.attributes.contains(&TcAttribute::Kind(CLSACT.to_owned())) {
+            continue;
+        }
+        // One that is gone by now has no filters either.
+        let Some(name) = device_name(index) else { continue };
+        for side in Role::Pod.hooks() {
+            let ours = filters(&mut socket, side, Device { name: &name, index })?.ours;
+            let role = ours.and_then(|filter| filter.hook).map(Role::of);
+            if let Some(role) = role.filter(|role| roles.contains(role)) {
+                found.insert(name.clone(), (index, role));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn filters(socket: &mut Socket, hook: Hook, device: Device) -> Result<Filters, DatapathError> {
@@ -129,11 +159,17 @@ fn parse(message: &TcMessage) -> Option<Filter> {
             TcAttribute::Options(options) => Some(options),
             _ => None,
         });
-        let program = options.flatten().find_map(|option| match option {
-            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
-            _ => None,
-        });
-        Filter { handle, program: program.unwrap_or_default() }
+        let mut filter = Filter { handle, program: 0, hook: None };
+        for option in options.flatten() {
+            match option {
+                TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => filter.program = *id,
+                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
+                    filter.hook = Hook::ALL.into_iter().find(|hook| *name == program_name(*hook));
+                }
+                _ => {}
+            }
+        }
+        filter
     })
 }
 
@@ -146,7 +182,7 @@ fn filter(device: Device, hook: Hook, handle: u32, program_fd: Option<i32>) -> T
     if let Some(fd) = program_fd {
         message.attributes.push(TcAttribute::Options(vec![
             TcOption::Bpf(TcFilterBpfOption::ProgFd(fd.cast_unsigned())),
-            TcOption::Bpf(TcFilterBpfOption::ProgName(format!("weft_{}", hook.name()))),
+            TcOption::Bpf(TcFilterBpfOption::ProgName(program_name(hook))),
             TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
         ]));
     }
@@ -157,7 +193,7 @@ fn qdisc(device: Device) -> TcMessage {
     let mut message = message(device);
     message.header.parent = TcHandle::CLSACT;
     message.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
-    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    message.attributes.push(TcAttribute::Kind(CLSACT.to_owned()));
     message
 }
 
@@ -166,11 +202,15 @@ fn message(device: Device) -> TcMessage {
 }
 
 fn parent(hook: Hook) -> TcHandle {
-    let minor = match hook {
-        Hook::FromPod => TcHandle::MIN_INGRESS,
-        Hook::ToPod => TcHandle::MIN_EGRESS,
+    let minor = match attach_type(hook) {
+        TcAttachType::Egress => TcHandle::MIN_EGRESS,
+        _ => TcHandle::MIN_INGRESS,
     };
     TcHandle { major: TcHandle::CLSACT.major, minor }
+}
+
+fn program_name(hook: Hook) -> String {
+    format!("weft_{}", hook.name())
 }
 
 fn open(device: Device) -> Result<Socket, DatapathError> {
@@ -198,13 +238,19 @@ mod tests {
 
     fn dumped(handle: u32, program: u32) -> TcMessage {
         let mut message = filter(DEVICE, Hook::FromPod, handle, None);
-        message.attributes.push(TcAttribute::Options(vec![TcOption::Bpf(TcFilterBpfOption::ProgId(program))]));
+        message.attributes.push(TcAttribute::Options(vec![
+            TcOption::Bpf(TcFilterBpfOption::ProgId(program)),
+            TcOption::Bpf(TcFilterBpfOption::ProgName("weft_from_pod".to_owned())),
+        ]));
         message
     }
 
     #[test]
     fn our_filter_is_known_by_priority_handle_and_kind() {
-        assert_eq!(parse(&dumped(ON_OTHERS, 42)), Some(Filter { handle: ON_OTHERS, program: 42 }));
+        assert_eq!(
+            parse(&dumped(ON_OTHERS, 42)),
+            Some(Filter { handle: ON_OTHERS, program: 42, hook: Some(Hook::FromPod) })
+        );
         assert_eq!(parse(&dumped(7, 42)), None);
         let mut other = dumped(ON_OURS, 42);
         other.header.info = 1 << 16 | u32::from(ANY_PROTOCOL);

@@ -4,9 +4,10 @@ pub(super) mod clsact;
 pub(super) mod tcx;
 
 use nix::net::if_::if_nametoindex;
+use weft_abi::Hook;
 
 use super::DatapathError;
-use super::hook::{Device, Hook};
+use super::hook::{Device, Role};
 use super::loader::Programs;
 use super::pins::Pins;
 use super::probe::Method;
@@ -28,6 +29,7 @@ impl Attacher {
         programs: &mut Programs,
         others: &[Pins],
         device: Device,
+        role: Role,
     ) -> Result<Vec<Hook>, DatapathError> {
         // The record knows the index, which may be another device's by now; aya goes by the name.
         if if_nametoindex(device.name) != Ok(device.index) {
@@ -35,8 +37,8 @@ impl Attacher {
         }
         let mut fresh = Vec::new();
         let attached = match self.method {
-            Method::Tcx => self.attach_tcx(programs, others, device, &mut fresh),
-            Method::Clsact => self.attach_clsact(programs, others, device, &mut fresh),
+            Method::Tcx => self.attach_tcx(programs, others, device, role, &mut fresh),
+            Method::Clsact => self.attach_clsact(programs, others, device, role, &mut fresh),
         };
         if attached.is_err() {
             self.undo(&fresh, device);
@@ -79,10 +81,11 @@ impl Attacher {
         programs: &mut Programs,
         others: &[Pins],
         device: Device,
+        role: Role,
         fresh: &mut Vec<Hook>,
     ) -> Result<(), DatapathError> {
         let mut missing = Vec::new();
-        for hook in Hook::ALL {
+        for hook in role.hooks() {
             if !tcx::adopt(programs, &self.pins, others, hook, device, &self.expedite)? {
                 missing.push(hook);
             }
@@ -97,7 +100,7 @@ impl Attacher {
         }
         drop(window);
         // Two programs ran for a moment, which differs from one only in the counters.
-        clsact::remove(&Hook::ALL, device)
+        clsact::remove(&role.hooks(), device)
     }
 
     fn attach_clsact(
@@ -105,11 +108,12 @@ impl Attacher {
         programs: &mut Programs,
         others: &[Pins],
         device: Device,
+        role: Role,
         fresh: &mut Vec<Hook>,
     ) -> Result<(), DatapathError> {
-        let [from_pod, to_pod] = Hook::ALL;
-        let fds = [(from_pod, programs.fd(from_pod)?), (to_pod, programs.fd(to_pod)?)];
+        let [ingress, egress] = role.hooks();
+        let fds = [(ingress, programs.fd(ingress)?), (egress, programs.fd(egress)?)];
         clsact::ensure(fds, device, fresh)?;
-        self.remove_links(others, device.name, &Hook::ALL)
+        self.remove_links(others, device.name, &role.hooks())
     }
 }

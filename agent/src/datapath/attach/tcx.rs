@@ -8,9 +8,10 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, MultiProgLink, ProgramError};
 use nix::errno::Errno;
+use weft_abi::Hook;
 
 use crate::datapath::error::is;
-use crate::datapath::hook::{Device, Hook};
+use crate::datapath::hook::{Device, attach_type};
 use crate::datapath::loader::Programs;
 use crate::datapath::pins::{Pins, unpin};
 use crate::datapath::{DatapathError, plain};
@@ -79,7 +80,7 @@ pub(super) fn create(programs: &mut Programs, pins: &Pins, hook: Hook, device: D
     let path = pins.link(device.name, hook);
     let program = programs.get(hook)?;
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(device.name, hook.attach_type(), order).map_err(failed)?;
+    let id = program.attach_with_options(device.name, attach_type(hook), order).map_err(failed)?;
     let link = take(programs, hook, id, &path)?;
     pin(FdLink::try_from(link).map_err(call("open", &path))?, &path)
 }

@@ -1,5 +1,7 @@
 //! The one place with unsafe code: what the compiler cannot check about bytes, descriptors and bpf(2).
-#![expect(unsafe_code, reason = "aya and tokio ask for promises, and one call of bpf(2) is missing in aya")]
+#![expect(unsafe_code, reason = "aya and tokio ask for promises, and some calls of bpf(2) are missing in aya")]
+
+mod table;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 use nix::libc;
 use tokio::io::unix::AsyncFd;
+
+pub(super) use table::{Failed, Put, Table};
 
 /// A key or value of a map.
 #[repr(transparent)]

@@ -1,0 +1,26 @@
+//! Other nodes: the list of them, and what the kernel has to know so that packets get there.
+
+mod error;
+mod file;
+mod model;
+mod network;
+mod overlap;
+mod plan;
+mod view;
+mod watch;
+
+use std::sync::Arc;
+
+pub(crate) use model::{Peer, PeerSet};
+pub(crate) use network::{Network, NetworkError, Settings};
+pub(crate) use view::View;
+pub(crate) use watch::PeersFile;
+
+/// What is known of the other nodes, from whatever source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The last list that could be used; `None` until there was one, and the kernel keeps what it has.
+    pub(crate) known: Option<Arc<PeerSet>>,
+    /// Why a newer list could not be used, as a sentence.
+    pub(crate) problem: Option<String>,
+}

@@ -1,0 +1,324 @@
+//! Keeps the kernel's peers, uplinks and routes as the list of nodes, the configuration and the devices say.
+//!
+//! One task owns them. A new list changes what differs and nothing else; news of the node's devices, and the timer,
+//! make it look at everything and put right what somebody changed.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use weft_cni::api::OverlayStatus;
+
+use crate::config::NetworkConfig;
+use crate::datapath::{Datapath, DatapathError, Device, UplinkDevice};
+use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Search, Towards, Uplink, Uplinks};
+use crate::text;
+
+use super::plan::{Facts, Plan, plan, pod_mtu};
+use super::{Listing, PeerSet, View};
+
+/// How often everything is compared while nothing happens.
+const VERIFY: Duration = Duration::from_secs(30);
+/// How soon after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Changes of devices come in bursts.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// The ways off the node cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Devices and routes.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Programs and maps.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The thread that made the call is gone.
+    #[error("the call was abandoned")]
+    Abandoned(#[from] tokio::task::JoinError),
+}
+
+/// What the network is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: NetworkConfig,
+    /// Pod ranges of this node.
+    pub(crate) own_ranges: Vec<IpNet>,
+    /// MTU that new pods get, if the configuration says so, in bytes.
+    pub(crate) mtu: Option<u32>,
+}
+
+/// The one owner of what the kernel knows of other nodes and of the devices that lead there.
+#[derive(Debug)]
+pub(crate) struct Network {
+    node: Node,
+    datapath: Arc<Datapath>,
+    settings: Settings,
+    lists: watch::Receiver<Listing>,
+    news: watch::Receiver<u64>,
+    view: Rc<View>,
+    uplinks: Uplinks,
+    towards: HashMap<IpAddr, Towards>,
+    overlay: Option<OverlayDevice>,
+    /// Those that are known to be there; `None` to read them anew.
+    routes: Option<PeerRoutes>,
+    own_addresses: Vec<IpAddr>,
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// What follows from the list of nodes.
+    Peers,
+    /// That, and devices and routes as they are.
+    Everything,
+}
+
+impl Network {
+    /// Brings up the network: everything that can be. What else is wrong is told by the view, and tried again.
+    ///
+    /// # Errors
+    /// Events cannot be heard, or the overlay device cannot be made.
+    pub(crate) async fn start(
+        node: Node,
+        datapath: Arc<Datapath>,
+        settings: Settings,
+        lists: watch::Receiver<Listing>,
+        view: Rc<View>,
+    ) -> Result<Self, NetworkError> {
+        let news = node.news()?;
+        let mut network = Self {
+            node,
+            datapath,
+            settings,
+            lists,
+            news,
+            view,
+            uplinks: Uplinks::default(),
+            towards: HashMap::new(),
+            overlay: None,
+            routes: None,
+            own_addresses: Vec::new(),
+        };
+        if network.settings.config.overlay.is_none() {
+            network.node.remove_overlay().await?;
+        }
+        network.round(Scope::Everything).await;
+        if network.settings.config.overlay.is_some() && network.overlay.is_none() {
+            // It says why.
+            let set = network.lists.borrow().known.clone().unwrap_or_default();
+            network.mend_overlay(&set).await?;
+        }
+        Ok(network)
+    }
+
+    /// Follows lists and devices until the agent stops.
+    pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let mut verify = Instant::now() + VERIFY;
+        loop {
+            let scope = tokio::select! {
+                // The agent outlives whoever sends lists: without one they never change.
+                Ok(()) = self.lists.changed() => Scope::Peers,
+                Ok(()) = self.news.changed() => {
+                    sleep(DEBOUNCE).await;
+                    Scope::Everything
+                }
+                () = sleep_until(verify) => Scope::Everything,
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            };
+            let whole = self.round(scope).await;
+            if !whole {
+                verify = Instant::now() + RETRY;
+            } else if scope == Scope::Everything {
+                verify = Instant::now() + VERIFY;
+            }
+        }
+    }
+
+    /// Compares and changes; whether nothing failed.
+    async fn round(&mut self, scope: Scope) -> bool {
+        let Listing { known, problem } = self.lists.borrow_and_update().clone();
+        let mut problems: Vec<String> = problem.into_iter().collect();
+        let set = known.clone().unwrap_or_default();
+        let done = self.steps(scope, &set, known.is_some(), &mut problems).await;
+        let whole = done.is_ok();
+        problems.extend(done.err().map(|error| text::chain(&error)));
+        problems.extend(self.uplinks.warnings.iter().cloned());
+        let mut state = self.view.state.borrow_mut();
+        for new in problems.iter().filter(|problem| !state.problems.contains(problem)) {
+            log::warn!("{new}");
+        }
+        state.problems = problems;
+        whole
+    }
+
+    async fn steps(
+        &mut self,
+        scope: Scope,
+        set: &Arc<PeerSet>,
+        known: bool,
+        problems: &mut Vec<String>,
+    ) -> Result<(), NetworkError> {
+        if scope == Scope::Everything {
+            self.news.borrow_and_update();
+            self.routes = None;
+            // The rest does without: pods of this node reach each other all the same.
+            problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
+        }
+        let all = self.survey(scope, set).await?;
+        self.mend_overlay(set).await?;
+        let made = self.plan(set);
+        let Plan { ranges, exempt, routes, ways, problems: more } = made;
+        problems.extend(more);
+        if known {
+            // What pods may reach unmasked, before what leads there, before the devices that mask.
+            self.blocking(move |datapath| datapath.set_exempt(&exempt)).await?;
+            self.blocking(move |datapath| datapath.set_peers(&ranges)).await?;
+        }
+        if all {
+            self.attach().await?;
+        }
+        if known {
+            self.set_routes(routes, problems).await?;
+        }
+        self.tell(set, ways);
+        Ok(())
+    }
+
+    /// Finds the uplinks, and the ways to the peers; whether it looked at all of them.
+    async fn survey(&mut self, scope: Scope, set: &PeerSet) -> Result<bool, NetworkError> {
+        let wanted: HashSet<IpAddr> = set.peers.iter().flat_map(|peer| peer.addresses.iter().copied()).collect();
+        let own_moved = self.own_addresses != set.own_addresses;
+        self.own_addresses.clone_from(&set.own_addresses);
+        if scope == Scope::Peers && !own_moved {
+            self.towards.retain(|address, _| wanted.contains(address));
+            let new = wanted.iter().filter(|address| !self.towards.contains_key(address)).copied().collect();
+            let new = self.node.look_up(new).await?;
+            let by_uplinks = new.values().all(|way| self.uplinks.get(way.device).is_some());
+            self.towards.extend(new);
+            if by_uplinks || !self.settings.config.devices.is_empty() {
+                return Ok(false);
+            }
+        } else {
+            self.towards = self.node.look_up(wanted.into_iter().collect()).await?;
+        }
+        let tables = self.node.tables().await?;
+        let devices = self.towards.values().map(|way| way.device).collect();
+        let node_ip =
+            if self.settings.config.node_ip.is_empty() { &set.own_addresses } else { &self.settings.config.node_ip };
+        let search = Search { devices: self.settings.config.devices.clone(), node_ip: node_ip.clone() };
+        let before = self.uplinks.all.iter().map(|uplink| uplink.index).collect();
+        let found = self.node.uplinks(&tables, &search, &devices, &before);
+        if found.all != self.uplinks.all {
+            log::info!("uplinks: {}", show(&found.all));
+        }
+        self.uplinks = found;
+        Ok(true)
+    }
+
+    async fn mend_overlay(&mut self, set: &PeerSet) -> Result<(), NetworkError> {
+        let mtu = self.settings.mtu.unwrap_or_else(|| self.carried(set));
+        if self.view.pod_mtu.replace(mtu) != mtu {
+            log::info!("new pods get an MTU of {mtu}");
+        }
+        let Some(overlay) = self.settings.config.overlay else { return Ok(()) };
+        // Without it no packet may take the way to another node that is meant for a network that knows pods.
+        self.overlay = None;
+        self.overlay = Some(self.node.ensure_overlay(OverlaySpec { port: overlay.port, mtu }).await?);
+        Ok(())
+    }
+
+    /// The node's addresses as others know them; empty if nobody said.
+    fn node_ip<'a>(&'a self, set: &'a PeerSet) -> &'a [IpAddr] {
+        let configured = &self.settings.config.node_ip;
+        if configured.is_empty() { &set.own_addresses } else { configured }
+    }
+
+    /// The largest packet of a pod that leaves the node whole, in bytes.
+    fn carried(&self, set: &PeerSet) -> u32 {
+        pod_mtu(self.settings.config.overlay.is_some(), self.node_ip(set), &self.uplinks, &set.peers)
+    }
+
+    fn plan(&self, set: &PeerSet) -> Plan {
+        let mut made = plan(
+            set,
+            &Facts {
+                config: &self.settings.config,
+                own_ranges: &self.settings.own_ranges,
+                node_ip: self.node_ip(set),
+                gateways: &self.node.gateways(),
+                uplinks: &self.uplinks,
+                towards: &self.towards,
+                overlay: self.overlay.as_ref().map(|overlay| overlay.index),
+            },
+        );
+        let carried = self.carried(set);
+        if let Some(mtu) = self.settings.mtu.filter(|mtu| *mtu > carried) {
+            made.problems
+                .push(format!("mtu {mtu} is more than the {carried} bytes that fit through the uplinks: lower it"));
+        }
+        made
+    }
+
+    async fn attach(&self) -> Result<(), NetworkError> {
+        let uplinks: Vec<UplinkDevice> = self.uplinks.all.iter().map(device).collect();
+        let overlay = self.overlay.clone();
+        self.blocking(move |datapath| {
+            let overlay = overlay.as_ref().map(|overlay| Device { name: overlay.name, index: overlay.index });
+            datapath.set_devices(&uplinks, overlay)
+        })
+        .await
+    }
+
+    async fn set_routes(&mut self, wanted: PeerRoutes, problems: &mut Vec<String>) -> Result<(), NetworkError> {
+        let there = match self.routes.take() {
+            Some(there) => there,
+            None => self.node.peer_routes().await?,
+        };
+        let (there, failures) = self.node.set_peer_routes(there, wanted).await?;
+        self.routes = Some(there);
+        // One bad route seldom comes alone; the log would drown in what the first says.
+        let (first, others) = (failures.first(), failures.len().saturating_sub(1));
+        problems.extend(first.map(|failure| {
+            let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+            format!("route to {}: {}{more}", failure.range, text::chain(&failure.error))
+        }));
+        Ok(())
+    }
+
+    fn tell(&self, set: &Arc<PeerSet>, ways: Vec<(weft_cni::api::PeerWay, Option<IpAddr>)>) {
+        let mut state = self.view.state.borrow_mut();
+        state.place(Arc::clone(set), ways);
+        state.uplinks = self.uplinks.clone();
+        state.overlay = self.overlay.as_ref().zip(self.settings.config.overlay).map(|(device, overlay)| {
+            OverlayStatus { device: device.name.to_owned(), port: overlay.port, vni: overlay.vni, mtu: device.mtu }
+        });
+    }
+
+    /// Makes a call that may take a while on a thread where nobody waits for it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Datapath) -> Result<T, DatapathError> + Send + 'static,
+    ) -> Result<T, NetworkError> {
+        let datapath = Arc::clone(&self.datapath);
+        Ok(tokio::task::spawn_blocking(move || call(&datapath)).await??)
+    }
+}
+
+fn device(uplink: &Uplink) -> UplinkDevice {
+    UplinkDevice { name: uplink.name.clone(), index: uplink.index, v4: uplink.v4, v6: uplink.v6 }
+}
+
+fn show(uplinks: &[Uplink]) -> String {
+    let one = |uplink: &Uplink| {
+        let addresses = uplink.v4.map(IpAddr::V4).into_iter().chain(uplink.v6.map(IpAddr::V6));
+        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
+        format!("{} ({})", uplink.name, addresses.join(" "))
+    };
+    if uplinks.is_empty() { "none".to_owned() } else { uplinks.iter().map(one).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,235 @@
+//! The agent's work on the tables of flows, which the test fills itself: lists, sweeps, traces.
+
+use std::net::IpAddr;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{HashMap, Map, MapData};
+use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+use weft_abi::{Addr, Flow, FlowFlags, Nat, PodFlags, Tuple, map, tick};
+use weft_tests::need;
+use weft_tests::node::{Attach, Family, Node};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+fn open<V: aya::Pod>(node: &Node, name: &str) -> Result<HashMap<MapData, [u8; 40], V>> {
+    let map = Map::from_map_data(MapData::from_pin(node.pins().join(name))?)?;
+    Ok(HashMap::try_from(map)?)
+}
+
+fn key(tuple: &Tuple) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    bytes[..16].copy_from_slice(&tuple.inside.octets());
+    bytes[16..32].copy_from_slice(&tuple.outside.octets());
+    bytes[32..34].copy_from_slice(&tuple.inside_port.to_ne_bytes());
+    bytes[34..36].copy_from_slice(&tuple.outside_port.to_ne_bytes());
+    bytes[36] = tuple.protocol;
+    bytes
+}
+
+fn flow_bytes(flow: &Flow) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    for (at, word) in [flow.seen, flow.created, flow.flags, flow.ifindex].into_iter().enumerate() {
+        bytes[at * 4..at * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes[16..32].copy_from_slice(&flow.nat_addr.octets());
+    bytes[32..34].copy_from_slice(&flow.nat_port.to_ne_bytes());
+    bytes
+}
+
+fn nat_bytes(nat: &Nat) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    bytes[..4].copy_from_slice(&nat.seen.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&nat.flags.to_ne_bytes());
+    bytes[8..24].copy_from_slice(&nat.inside.octets());
+    bytes[24..26].copy_from_slice(&nat.inside_port.to_ne_bytes());
+    bytes
+}
+
+fn now() -> Result<u32> {
+    let clock = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    Ok(tick(u64::try_from(clock.as_nanos())?))
+}
+
+/// A node's tables, and what is put into them.
+struct Tables {
+    flows: HashMap<MapData, [u8; 40], [u8; 40]>,
+    nat: HashMap<MapData, [u8; 40], [u8; 28]>,
+}
+
+const NODE: [u8; 4] = [192, 0, 2, 1];
+
+impl Tables {
+    fn open(node: &Node) -> Result<Self> {
+        Ok(Self { flows: open(node, map::FLOWS)?, nat: open(node, map::NAT)? })
+    }
+
+    /// A translated flow of the pod: `idle` seconds since its last packet, answered or not.
+    fn put(&mut self, pod: IpAddr, protocol: u8, port: u16, idle: u32, answered: bool, flags: u32) -> Result<()> {
+        let seen = now()?.saturating_sub(idle);
+        let tuple = Tuple {
+            inside: pod.into(),
+            outside: IpAddr::from([198, 51, 100, 7]).into(),
+            inside_port: port.to_be(),
+            outside_port: 443_u16.to_be(),
+            protocol,
+            pad: [0; 3],
+        };
+        let nat_addr = Addr::from(IpAddr::from(NODE));
+        let flags = flags | FlowFlags::TRANSLATED;
+        let flow = Flow { seen, created: seen, flags, nat_addr, nat_port: port.to_be(), ..Flow::default() };
+        let nat = Nat {
+            seen: if answered { seen } else { 0 },
+            inside: pod.into(),
+            inside_port: port.to_be(),
+            ..Nat::default()
+        };
+        self.nat.insert(key(&Tuple { inside: nat_addr, ..tuple }), nat_bytes(&nat), 0)?;
+        self.flows.insert(key(&tuple), flow_bytes(&flow), 0)?;
+        Ok(())
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !holds()? {
+        if Instant::now() > deadline {
+            bail!("not within 15 s: {what}");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn ports(node: &Node, args: &[&str]) -> Result<Vec<u64>> {
+    let flows = node.weft_json(&[&["flow", "list"], args].concat())?;
+    let flows = flows["flows"].as_array().context("no flows")?;
+    let mut ports: Vec<u64> = flows.iter().filter_map(|flow| flow["inside"]["port"].as_u64()).collect();
+    ports.sort_unstable();
+    Ok(ports)
+}
+
+#[test]
+fn flows_are_listed_by_pod_state_age_and_protocol() -> Result<()> {
+    let node = Node::start(Attach::Clsact)?;
+    let (pod, other) = (node.pod()?, node.pod()?);
+    let (addr, other) = (pod.address(Family::V4)?, other.address(Family::V6)?);
+    let mut tables = Tables::open(&node)?;
+    tables.put(addr, TCP, 1, 1, true, 0)?;
+    tables.put(addr, TCP, 2, 100, true, 0)?;
+    tables.put(addr, TCP, 3, 1, false, 0)?;
+    tables.put(addr, UDP, 4, 1, true, 0)?;
+    tables.put(other, TCP, 5, 1, true, FlowFlags::FIN_INSIDE)?;
+    for (args, expected) in [
+        (&[][..], &[1, 2, 3, 4, 5][..]),
+        (&["--pod", &addr.to_string()], &[1, 2, 3, 4]),
+        (&["--pod", &other.to_string()], &[5]),
+        (&["--pod", &pod.key().container_id], &[1, 2, 3, 4]),
+        (&["--state", "established"], &[1, 2]),
+        (&["--state", "half-closed"], &[5]),
+        (&["--older-than", "1m"], &[2]),
+        (&["--younger-than", "1m"], &[1, 3, 4, 5]),
+        (&["--proto", "udp"], &[4]),
+        (&["--limit", "2", "--proto", "tcp", "--state", "opening"], &[3]),
+    ] {
+        assert_eq!(ports(&node, args)?, expected, "{args:?}");
+    }
+    let one = node.weft_json(&["flow", "list", "--proto", "udp"])?;
+    assert_eq!((&one["total"], &one["matching"]), (&json!(5), &json!(1)));
+    let flow = &one["flows"][0];
+    assert_eq!(flow["translated"], json!({"address": "192.0.2.1", "port": 4}));
+    assert_eq!(flow["endpoint"]["containerId"], pod.key().container_id);
+    let text = node.weft(&["flow", "list", "--limit", "1"])?.text();
+    assert!(text.contains("198.51.100.7:443") && text.contains("and 4 more"), "{text}");
+    assert!(!node.weft(&["flow", "list", "--state", "dead"])?.status.success());
+
+    let nat = node.weft_json(&["nat", "list"])?;
+    assert_eq!(nat["mappings"].as_array().map(Vec::len), Some(5));
+    let text = node.weft(&["nat", "list"])?.text();
+    assert!(text.contains("192.0.2.1:3") && text.contains("never") && text.contains("131072"), "{text}");
+    for name in [map::FLOWS, map::NAT] {
+        assert_eq!(node.weft_json(&["map", "dump", name])?.as_array().map(Vec::len), Some(5));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sweep_takes_what_is_over_and_nothing_else() -> Result<()> {
+    let node = Node::start(Attach::Clsact)?;
+    let pod = node.pod()?;
+    let addr = pod.address(Family::V4)?;
+    let mut tables = Tables::open(&node)?;
+    tables.put(addr, TCP, 1, 3600, true, 0)?;
+    tables.put(addr, TCP, 2, 60, false, 0)?;
+    tables.put(addr, TCP, 3, 60, true, FlowFlags::RESET)?;
+    tables.put(addr, TCP, 4, 60, true, FlowFlags::FIN_INSIDE | FlowFlags::VIA_STACK)?;
+    tables.put(addr, UDP, 5, 120, true, 0)?;
+    tables.put(addr, UDP, 6, 60, false, 0)?;
+    tables.put("10.99.0.1".parse()?, TCP, 7, 1, true, 0)?;
+    // Halves: a flow without its translation, and the other way round.
+    tables.put(addr, TCP, 8, 1, true, 0)?;
+    tables.put(addr, TCP, 9, 1, true, 0)?;
+    let inside = |address: IpAddr, port: u16| Tuple {
+        inside: address.into(),
+        outside: IpAddr::from([198, 51, 100, 7]).into(),
+        inside_port: port.to_be(),
+        outside_port: 443_u16.to_be(),
+        protocol: TCP,
+        pad: [0; 3],
+    };
+    tables.nat.remove(&key(&inside(NODE.into(), 8)))?;
+    tables.flows.remove(&key(&inside(addr, 9)))?;
+    until("the tables hold what lives", || Ok(tables.flows.keys().count() == 3 && tables.nat.keys().count() == 3))?;
+    assert_eq!(ports(&node, &[])?, [1, 4, 5]);
+
+    let via_stack = |node: &Node| -> Result<bool> {
+        let pods = node.weft_json(&["map", "dump", map::PODS])?;
+        let entry = pods.as_array().and_then(|pods| pods.iter().find(|pod| pod["address"] == addr.to_string()));
+        Ok(entry.is_some_and(|pod| pod["flags"].as_array().is_some_and(|flags| flags.contains(&json!("via-stack")))))
+    };
+    until("the pod is noted", || via_stack(&node))?;
+    // The agent neither takes the note for a difference nor loses it at a restart.
+    pod.check(&node)?;
+    node.stop_agent(Signal::SIGKILL)?;
+    node.start_agent()?;
+    assert!(via_stack(&node)?);
+    tables.put(addr, TCP, 4, 600, true, FlowFlags::FIN_INSIDE | FlowFlags::VIA_STACK)?;
+    until("the note is gone", || Ok(!via_stack(&node)?))?;
+    assert_eq!(PodFlags::VIA_STACK, 2);
+    let status = node.weft_json(&["status"])?;
+    assert_eq!(status["tables"][0], json!({"name": "flows", "entries": 2, "room": 131_072}));
+    Ok(())
+}
+
+#[test]
+fn one_client_traces_and_its_filter_goes_with_it() -> Result<()> {
+    let node = Node::start(Attach::Clsact)?;
+    let filter = || -> Result<Value> { Ok(node.weft_json(&["map", "dump", map::NODE])?[0]["trace"].clone()) };
+    assert_eq!(filter()?, Value::Null);
+    let tracing = |args: &[&str]| -> Result<std::process::Child> {
+        let mut weft = std::process::Command::new(need::binary("weft")?);
+        weft.arg(format!("--run-dir={}", node.run_dir().display())).arg("trace").args(args);
+        Ok(weft.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    };
+    let mut client = tracing(&["--addr", "10.244.0.9", "--port", "53", "--proto", "udp"])?;
+    until("the filter is set", || Ok(!filter()?.is_null()))?;
+    assert_eq!(filter()?, json!({"addresses": ["10.244.0.9"], "port": 53, "protocol": 17}));
+    let refused = node.weft(&["trace"])?;
+    assert!(!refused.status.success() && refused.complaint().contains("another client"), "{}", refused.complaint());
+    client.kill()?;
+    client.wait()?;
+    until("the filter is gone", || Ok(filter()?.is_null()))?;
+
+    let mut client = tracing(&[])?;
+    until("the filter is set again", || Ok(!filter()?.is_null()))?;
+    node.stop_agent(Signal::SIGKILL)?;
+    client.wait()?;
+    node.start_agent()?;
+    assert_eq!(filter()?, Value::Null);
+    Ok(())
+}
