@@ -81,7 +81,8 @@ impl Tables {
             pad: [0; 3],
         };
         let nat_addr = Addr::from(IpAddr::from(NODE));
-        let flags = flags | FlowFlags::TRANSLATED;
+        let confirmed = if answered { FlowFlags::CONFIRMED } else { 0 };
+        let flags = flags | confirmed | FlowFlags::TRANSLATED;
         let flow = Flow { seen, created: seen, flags, nat_addr, nat_port: port.to_be(), ..Flow::default() };
         let nat = Nat {
             seen: if answered { seen } else { 0 },
