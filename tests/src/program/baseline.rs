@@ -2,20 +2,39 @@
 
 use anyhow::{Context, Result};
 use aya::programs::SchedClassifier;
-use aya::{EbpfLoader, TestRun, TestRunOptions};
+use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
 use object::write::{Object, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
 /// `r0 = -1; exit` (RFC 9669), little-endian.
 const NOTHING: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
+/// The loaded empty program.
+#[derive(Debug)]
+pub struct Empty(Ebpf);
+
+impl Empty {
+    /// Loads it.
+    pub fn load() -> Result<Self> {
+        let mut ebpf = EbpfLoader::new().btf(None).load(&object()?).context("load the empty program")?;
+        program(&mut ebpf)?.load()?;
+        Ok(Self(ebpf))
+    }
+
+    /// Nanoseconds of one run, the mean of many.
+    pub fn time(&mut self, packet: &[u8], repeat: u32) -> Result<u128> {
+        let options = TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::new() };
+        Ok(program(&mut self.0)?.test_run(options)?.duration.as_nanos())
+    }
+}
+
 /// Nanoseconds of one run of a program that does nothing, the mean of many.
 pub fn time(packet: &[u8], repeat: u32) -> Result<u128> {
-    let mut ebpf = EbpfLoader::new().btf(None).load(&object()?).context("load the empty program")?;
-    let program: &mut SchedClassifier = ebpf.program_mut("nothing").context("no empty program")?.try_into()?;
-    program.load()?;
-    let result = program.test_run(TestRunOptions { data_in: Some(packet), repeat, ..TestRunOptions::new() })?;
-    Ok(result.duration.as_nanos())
+    Empty::load()?.time(packet, repeat)
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    Ok(ebpf.program_mut("nothing").context("no empty program")?.try_into()?)
 }
 
 fn object() -> Result<Vec<u8>> {
