@@ -12,7 +12,7 @@ use super::{Bench, Figures, Target, parallel, progress};
 use crate::need;
 
 /// Bytes of a MiB.
-const MIB: f64 = 1024.0 * 1024.0;
+pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Starts the agent a few times, fills it, and watches it rest.
 pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
@@ -51,10 +51,19 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
 }
 
 /// Resident memory in MiB.
-fn resident(pid: u32) -> Result<f64> {
+pub(super) fn resident(pid: u32) -> Result<f64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory so far, in MiB.
+pub(super) fn peak(pid: u32) -> Result<f64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, what: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read a process's status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).with_context(|| format!("no {what}"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{what} is no number"))?;
     Ok(number(kib * 1024) / MIB)
 }
 

@@ -1,17 +1,26 @@
-//! The figures: weft beside the reference plugins and a bare veth pair, interleaved in one run.
+//! The figures: weft beside the reference plugins, a bare veth pair and what the kernel has, interleaved in one run.
 
+mod across;
 mod agent;
 mod chain;
+mod ends;
 mod figure;
+mod flood;
+mod flows;
+mod hand;
 mod parallel;
 mod paths;
+mod peers;
 mod program;
 mod relay;
 mod requests;
 mod statistics;
 mod steps;
 mod table;
+mod tables;
 pub mod traffic;
+mod translate;
+mod world;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -43,6 +52,20 @@ pub enum Group {
     Program,
     /// The agent's memory, processor time and start, and the size of the binaries
     Agent,
+    /// From pod to pod across nodes by the overlay
+    Overlay,
+    /// From pod to pod across nodes by native routing
+    Native,
+    /// From a pod out into the world, with source NAT
+    World,
+    /// The programs at an uplink
+    Translate,
+    /// A million live flows
+    Flows,
+    /// Other nodes that come
+    Peers,
+    /// A pod that floods, and its neighbour
+    Flood,
 }
 
 /// What every group works with.
@@ -103,6 +126,13 @@ pub fn run(groups: &[Group], quick: bool) -> Result<Report> {
             Group::Paths => paths::measure,
             Group::Program => program::measure,
             Group::Agent => agent::measure,
+            Group::Overlay => across::overlay,
+            Group::Native => across::native,
+            Group::World => world::measure,
+            Group::Translate => translate::measure,
+            Group::Flows => flows::measure,
+            Group::Peers => peers::measure,
+            Group::Flood => flood::measure,
         };
         if let Err(error) = measure(&bench, &mut figures) {
             failures.push(format!("{group:?}: {error:#}"));

@@ -1,25 +1,16 @@
 //! From pod to pod on one node, by several paths in turns.
 
-use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::{env, thread};
 
-use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
+use anyhow::Result;
 
 use super::chain::Chain;
-use super::statistics::{median, median_ratio};
-use super::traffic::{Kind, READY, Side, Way};
-use super::{Bench, Figures, Target, progress};
+use super::ends::{Aim, DATAGRAMS, Line, Measure, ROUND_TRIPS, STREAM, compare};
+use super::{Bench, Figures, Target};
 use crate::exec;
 use crate::node::Family;
 use crate::pod::{Sandbox, addresses};
-
-/// Where servers listen.
-const PORT: u16 = 7007;
 
 /// A path between two namespaces.
 #[derive(Debug)]
@@ -64,42 +55,18 @@ impl Path {
         Ok(Self { label: chain.label, client, server, addresses, _chain: Some(chain) })
     }
 
-    /// The server's address of this family.
-    fn server_address(&self, family: Family) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|address| family.has(address))
+    /// Its line for this family, if the server has an address of it.
+    fn line(&self, family: Family) -> Option<Line<'_>> {
+        let address = self.addresses.iter().copied().find(|address| family.has(address))?;
+        Some(Line { label: self.label, client: &self.client.netns, server: &self.server.netns, address })
     }
 }
 
-/// What is measured on each path.
-struct Measure {
-    kind: Kind,
-    name: &'static str,
-    unit: &'static str,
-    /// For weft's ratio to the bare veth.
-    target: Target,
-    /// Whether both ends share a processor: otherwise round trips time how it wakes up.
-    one_cpu: bool,
-}
+/// Each with what weft's ratio to the bare veth is aimed to be.
+const MEASURES: [(Measure, Target); 3] =
+    [(ROUND_TRIPS, Target::AtMost(1.06)), (STREAM, Target::AtLeast(0.97)), (DATAGRAMS, Target::AtLeast(0.90))];
 
-const MEASURES: [Measure; 3] = [
-    Measure {
-        kind: Kind::RoundTrips,
-        name: "TCP round trip p50",
-        unit: "us",
-        target: Target::AtMost(1.06),
-        one_cpu: true,
-    },
-    Measure { kind: Kind::Stream, name: "TCP stream", unit: "Gbit/s", target: Target::AtLeast(0.97), one_cpu: false },
-    Measure {
-        kind: Kind::Datagrams,
-        name: "64-byte datagrams",
-        unit: "thousand/s",
-        target: Target::AtLeast(0.90),
-        one_cpu: false,
-    },
-];
-
-/// Measures all ways side by side.
+/// Measures all paths side by side.
 pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let paths = [
         Path::bare(bench)?,
@@ -107,67 +74,11 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
         Path::through(bench, Chain::bridge(&bench.site)?)?,
         Path::through(bench, Chain::ptp(&bench.site)?)?,
     ];
-    for (measure, family) in MEASURES.iter().flat_map(|measure| Family::BOTH.map(|family| (measure, family))) {
+    for ((measure, target), family) in MEASURES.iter().flat_map(|one| Family::BOTH.map(|family| (one, family))) {
         // The reference plugins' pods have an IPv4 address alone.
-        let paths: Vec<&Path> = paths.iter().filter(|path| path.server_address(family).is_some()).collect();
-        compare(bench, &paths, measure, family, figures)?;
+        let lines: Vec<Line<'_>> = paths.iter().filter_map(|path| path.line(family)).collect();
+        let aim = Aim { line: 1, target: *target };
+        compare(&lines, measure, family, Some(aim), bench.rounds(1500, 500), figures)?;
     }
     Ok(())
-}
-
-/// Compares each path with the first of them; the second is ours.
-fn compare(bench: &Bench, paths: &[&Path], measure: &Measure, family: Family, figures: &mut Figures) -> Result<()> {
-    let title = format!("{}, IP{}", measure.name, format!("{family:?}").to_lowercase());
-    progress(&format!("{title} on {} paths", paths.len()));
-    let turns = send(paths, measure, family, bench.rounds(1500, 500))?;
-    for (index, (path, values)) in paths.iter().zip(&turns).enumerate() {
-        figures.note(format!("{title}, {}", path.label), median(values), measure.unit);
-        let (name, ratio) = (format!("{title}, {} / bare", path.label), median_ratio(values, &turns[0]));
-        match index {
-            0 => {}
-            1 => figures.aim(name, ratio, "", measure.target),
-            _ => figures.note(name, ratio, ""),
-        }
-    }
-    Ok(())
-}
-
-/// Sends on all paths in turns, so many milliseconds on each; what each turn measured, path by path.
-fn send(paths: &[&Path], measure: &Measure, family: Family, millis: usize) -> Result<Vec<Vec<f64>>> {
-    let last = thread::available_parallelism().map_or(0, |count| count.get() - 1);
-    let server_cpu = if measure.one_cpu { 0 } else { last };
-    let millis = millis * paths.len();
-    let mut server = end(paths, Side::Server, measure, family, server_cpu, millis)?;
-    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start the servers")?;
-    let mut said = String::new();
-    let out = server.stdout.take().context("a process without standard output")?;
-    BufReader::new(out).read_line(&mut said).context("wait for the servers")?;
-    let client = end(paths, Side::Client, measure, family, 0, millis)?.stderr(Stdio::inherit()).output();
-    // Its standard input ends, and so does the server.
-    drop(server.stdin.take());
-    server.wait().context("wait for the servers")?;
-    let client = client.context("start the clients")?;
-    ensure!(said.trim() == READY && client.status.success(), "nothing passes: {}", client.status);
-    serde_json::from_slice(&client.stdout).context("read what the clients measured")
-}
-
-/// This program as one end of all paths.
-fn end(
-    paths: &[&Path],
-    side: Side,
-    measure: &Measure,
-    family: Family,
-    cpu: usize,
-    millis: usize,
-) -> Result<Command> {
-    let word = |value: Option<PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
-    let mut command = Command::new(env::current_exe().context("find this program")?);
-    command.args(["traffic".into(), word(side.to_possible_value()), word(measure.kind.to_possible_value())]);
-    command.args([cpu.to_string(), millis.to_string()]);
-    for path in paths {
-        let address = path.server_address(family).context("a path without an address")?;
-        let pod = if side == Side::Server { &path.server } else { &path.client };
-        command.arg(Way { netns: pod.netns.path().to_owned(), server: SocketAddr::new(address, PORT) }.to_string());
-    }
-    Ok(command)
 }

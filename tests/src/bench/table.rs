@@ -41,6 +41,13 @@ fn title(group: Group) -> &'static str {
         Group::Paths => "Pod to pod on one node",
         Group::Program => "from_pod on an established flow",
         Group::Agent => "Agent and binaries",
+        Group::Overlay => "Pod to pod across nodes, overlay",
+        Group::Native => "Pod to pod across nodes, native routing",
+        Group::World => "Pod to world, source NAT",
+        Group::Translate => "Programs at the uplink on an established flow",
+        Group::Flows => "A million live flows",
+        Group::Peers => "Other nodes",
+        Group::Flood => "A pod floods, its neighbour connects",
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use weft_tests::bench::{self, Group, traffic};
 
-/// Measures weft beside the reference plugins and a bare veth pair, in namespaces of its own.
+/// Measures weft beside the reference plugins, a bare veth pair and what the kernel has, in namespaces of its own.
 ///
 /// A figure that misses what was aimed for is reported and no failure; one that could not be measured is.
 #[derive(Parser)]

@@ -32,6 +32,8 @@ pub enum Kind {
     Stream,
     /// Datagrams of 64 bytes
     Datagrams,
+    /// One TCP connection after another, with one byte there and one back
+    Connections,
 }
 
 /// Which of the two ends.
@@ -85,7 +87,7 @@ impl FromStr for Way {
 /// A client's end of one way.
 trait Client {
     /// Sends for a few milliseconds. Round trips: the median in microseconds. Stream: Gbit/s. Datagrams: thousands a
-    /// second. What was sent counts when it has arrived.
+    /// second. Connections: so many a second. What was sent counts when it has arrived.
     fn turn(&mut self) -> Result<f64>;
 }
 
@@ -115,6 +117,7 @@ fn serve(end: &End) -> Result<()> {
             Kind::RoundTrips => tcp::echo(*server),
             Kind::Stream => tcp::drain(*server),
             Kind::Datagrams => udp::count(*server),
+            Kind::Connections => tcp::greet(*server),
         })?;
         // It ends with its client, which knows better whether that was too early.
         thread::spawn(serving);
@@ -131,6 +134,7 @@ fn measure(end: &End) -> Result<()> {
                 Kind::RoundTrips => Box::new(tcp::RoundTrips::connect(*server)?),
                 Kind::Stream => Box::new(tcp::Stream::connect(*server)?),
                 Kind::Datagrams => Box::new(udp::Datagrams::connect(*server)?),
+                Kind::Connections => Box::new(tcp::Connections::to(netns, *server)?),
             })
         })
     };
@@ -159,10 +163,14 @@ fn say(line: &str) -> Result<()> {
 
 /// Runs a job inside a network namespace, on a thread that ends with it.
 fn within<T: Send>(netns: &Path, job: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let file = File::open(netns).with_context(|| format!("open {}", netns.display()))?;
+    let file = open(netns)?;
     let enter = || {
         setns(&file, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {}", netns.display()))?;
         job()
     };
     thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| resume_unwind(panic)))
+}
+
+fn open(netns: &Path) -> Result<File> {
+    File::open(netns).with_context(|| format!("open {}", netns.display()))
 }

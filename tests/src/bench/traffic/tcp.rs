@@ -1,14 +1,18 @@
 //! TCP: round trips and a stream.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
 
-use super::{Client, DEADLINE, Server};
+use super::{Client, DEADLINE, Server, open};
 use crate::bench::statistics::{median, number};
 
 /// Round trips of a turn, and how many of them come before the first that counts.
@@ -17,6 +21,8 @@ const TRIPS: (usize, usize) = (200, 20);
 const BYTES: usize = 8 << 20;
 /// Bytes of one write or read of a stream.
 const CHUNK: usize = 256 << 10;
+/// Connections of a turn.
+const CONNECTIONS: u32 = 50;
 
 /// Answers each byte with a byte.
 pub(super) fn echo(address: SocketAddr) -> Result<Server> {
@@ -45,6 +51,20 @@ pub(super) fn drain(address: SocketAddr) -> Result<Server> {
             }
         }
     })
+}
+
+/// Answers the first byte of each connection with a byte, and closes. It closes first, so that the ports that have to
+/// rest are not the client's.
+pub(super) fn greet(address: SocketAddr) -> Result<Server> {
+    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
+    Ok(Box::new(move || {
+        loop {
+            let (mut stream, _) = listener.accept().context("accept")?;
+            let mut byte = [0];
+            // A client that has gone is none to answer.
+            let _ = stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte));
+        }
+    }))
 }
 
 fn accept<T: 'static>(
@@ -115,5 +135,39 @@ impl Client for Stream {
         }
         self.stream.read_exact(&mut [0]).context("read")?;
         Ok(number(u64::try_from(BYTES)?) * 8.0 / begun.elapsed().as_secs_f64() / 1e9)
+    }
+}
+
+/// Opens a connection whenever the last one is closed.
+pub(super) struct Connections {
+    netns: File,
+    server: SocketAddr,
+}
+
+impl Connections {
+    pub(super) fn to(netns: &Path, server: SocketAddr) -> Result<Self> {
+        Ok(Self { netns: open(netns)?, server })
+    }
+
+    fn meet(&self) -> Result<()> {
+        let socket = Socket::new(Domain::for_address(self.server), Type::STREAM, None).context("open a socket")?;
+        socket.set_write_timeout(Some(DEADLINE)).context("set a deadline")?;
+        socket.set_read_timeout(Some(DEADLINE)).context("set a deadline")?;
+        socket.connect(&self.server.into()).with_context(|| format!("connect to {}", self.server))?;
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(&[0]).context("write")?;
+        stream.read_exact(&mut [0]).context("read")
+    }
+}
+
+impl Client for Connections {
+    fn turn(&mut self) -> Result<f64> {
+        // This process has nothing else to do, so its thread may stay there until the next turn.
+        setns(&self.netns, CloneFlags::CLONE_NEWNET).context("enter a namespace")?;
+        let begun = Instant::now();
+        for _ in 0..CONNECTIONS {
+            self.meet()?;
+        }
+        Ok(f64::from(CONNECTIONS) / begun.elapsed().as_secs_f64())
     }
 }

@@ -37,7 +37,8 @@ pub(super) struct Datagrams(UdpSocket);
 
 impl Datagrams {
     pub(super) fn connect(address: SocketAddr) -> Result<Self> {
-        let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).context("open a socket")?;
+        let socket =
+            UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).context("open a socket")?;
         socket.connect(address).with_context(|| format!("connect to {address}"))?;
         socket.set_read_timeout(Some(DEADLINE)).context("set a deadline")?;
         Ok(Self(socket))
