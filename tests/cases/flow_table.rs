@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{HashMap, Map, MapData};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
@@ -17,6 +17,7 @@ use weft_tests::fabric::{Fabric, Layout, Routing};
 use weft_tests::need;
 use weft_tests::node::{Attach, Family, Node};
 use weft_tests::traffic::meet::Tcp;
+use weft_tests::traffic::talk::Talk;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -253,6 +254,34 @@ fn a_trace_tells_each_hook_and_what_it_decided() -> Result<()> {
         drop(lines);
         let _ = reader.join();
         until("the filter is gone", || Ok(!filter()?))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn connections_live_on_in_a_table_of_another_size() -> Result<()> {
+    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::Tcx).nodes(1))?;
+    let node = fabric.node(1);
+    let pod = node.pod()?;
+    let mut talks = Vec::new();
+    for family in Family::BOTH {
+        let server = Tcp::listen(fabric.world(), fabric.world_address(family))?;
+        let (near, far, _) = server.pair(pod.netns(), None, server.address())?;
+        talks.push(Talk::start(near, far));
+    }
+    for size in [2048, 1024, 262_144] {
+        node.stop_agent(Signal::SIGKILL)?;
+        let size_flag = format!("--flow-table-size={size}");
+        node.start_agent_as(node.agent_command()?.args(node.dir_flags()).arg(size_flag))?;
+        let room = || Ok(node.weft_json(&["status"])?["tables"][0]["room"] == size);
+        until("the table has its size", room)?;
+        until("the old tables are gone", || Ok(!node.pins().join("nat_old").exists()))?;
+    }
+    assert_eq!(node.weft_json(&["flow", "list", "--state", "established"])?["matching"], 2);
+    for talk in talks {
+        let report = talk.stop()?;
+        // A flow that was forgotten would be refused by the other end or wait for a second loss.
+        ensure!(report.slowest < Duration::from_millis(600), "an answer took {:?}", report.slowest);
     }
     Ok(())
 }
