@@ -1,45 +1,87 @@
-//! The record of a drop: what the packet said of itself, true or not.
+//! Records of packets: what they said of themselves, true or not.
 
-use weft_abi::{Addr, Direction, Reason};
+use weft_abi::{Addr, Event, EventKind, Reason, TraceFilter};
 
 use crate::maps;
-use crate::parse::{Arp, Ethernet, Ethertype, Ipv6Header};
+use crate::parse::{Ethernet, Ethertype, Ipv6Header, Protocol};
 use crate::skb::Skb;
+use crate::verdict::direction_of;
 
-/// Records the packet as far as it can be read.
+/// Records a packet that is dropped.
 ///
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
-pub(crate) fn record(skb: &Skb, reason: Reason, direction: Direction) {
-    maps::record(|event| {
-        event.reason = reason as u32;
-        event.direction = direction as u32;
-        event.ifindex = skb.ifindex();
-        event.len = skb.len();
-        let ethertype = skb.ethertype();
-        event.ethertype = ethertype;
-        if let Some(Ethernet { dst, src, .. }) = skb.load(0) {
-            (event.src_mac, event.dst_mac) = (src.into(), dst.into());
+pub(crate) fn drop(skb: &Skb, reason: Reason, hook: u32) {
+    let mut event = Event { kind: EventKind::Drop as u8, reason: reason as u32, ..Event::default() };
+    describe(skb, hook, &mut event);
+    maps::record(&event);
+}
+
+/// Records a packet if it is one of those that somebody traces.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn trace(skb: &Skb, reason: Reason, hook: u32, filter: &TraceFilter) {
+    let mut event = Event { kind: EventKind::Trace as u8, reason: reason as u32, ..Event::default() };
+    describe(skb, hook, &mut event);
+    let [first, second] = &filter.addrs;
+    let is_end = |addr: &Addr| *addr == Addr::default() || *addr == event.src || *addr == event.dst;
+    let port = filter.port == 0 || filter.port == event.src_port || filter.port == event.dst_port;
+    let protocol = filter.protocol == 0 || filter.protocol == event.protocol;
+    if is_end(first) && is_end(second) && port && protocol {
+        maps::record(&event);
+    }
+}
+
+/// Fills in what can be read of the packet.
+#[inline(always)]
+fn describe(skb: &Skb, hook: u32, event: &mut Event) {
+    let ethertype = skb.ethertype();
+    event.ktime_ns = maps::ktime();
+    event.direction = direction_of(hook);
+    event.ifindex = skb.ifindex();
+    event.len = skb.len();
+    event.ethertype = ethertype;
+    event.hook = hook as u8;
+    skb.fill(0, &mut event.dst_mac);
+    skb.fill(6, &mut event.src_mac);
+    let mut ports_at = Ethernet::LEN + size_of::<Ipv6Header>();
+    match ethertype {
+        Ethertype::IPV4 => {
+            if !v4(skb, event, [12, 16]) {
+                return;
+            }
+            skb.fill(Ethernet::LEN + 9, &mut event.protocol);
+            let mut version_ihl = 0_u8;
+            skb.fill(Ethernet::LEN, &mut version_ihl);
+            ports_at = Ethernet::LEN + usize::from(version_ihl & 0x0f) * 4;
         }
-        match ethertype {
-            Ethertype::IPV4 => {
-                if let Some([src, dst]) = skb.load::<[u32; 2]>(Ethernet::LEN + 12) {
-                    (event.src, event.dst) = (Addr::from_v4_word(src), Addr::from_v4_word(dst));
-                    event.protocol = skb.load(Ethernet::LEN + 9).unwrap_or_default();
-                }
+        Ethertype::IPV6 => {
+            if !skb.fill(Ethernet::LEN + 24, &mut event.dst) {
+                return;
             }
-            Ethertype::IPV6 => {
-                if let Some(Ipv6Header { src, dst, next_header, .. }) = skb.load(Ethernet::LEN) {
-                    (event.src, event.dst) = (src, dst);
-                    event.protocol = next_header;
-                }
-            }
-            Ethertype::ARP => {
-                if let Some(Arp { sender, target, .. }) = skb.load(Ethernet::LEN) {
-                    (event.src, event.dst) = (Addr::from_v4_word(sender.word()), Addr::from_v4_word(target.word()));
-                }
-            }
-            _ => {}
+            skb.fill(Ethernet::LEN + 8, &mut event.src);
+            skb.fill(Ethernet::LEN + 6, &mut event.protocol);
         }
-    });
+        Ethertype::ARP => {
+            v4(skb, event, [14, 24]);
+            return;
+        }
+        _ => return,
+    }
+    if matches!(event.protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP) {
+        skb.fill(ports_at, &mut event.src_port);
+        skb.fill(ports_at + 2, &mut event.dst_port);
+    }
+}
+
+/// Source and destination at these offsets behind the Ethernet header; whether both are there.
+#[inline(always)]
+fn v4(skb: &Skb, event: &mut Event, [src, dst]: [usize; 2]) -> bool {
+    let (mut from, mut to) = (0_u32, 0_u32);
+    let whole = skb.fill(Ethernet::LEN + src, &mut from) & skb.fill(Ethernet::LEN + dst, &mut to);
+    if whole {
+        (event.src, event.dst) = (Addr::from_v4_word(from), Addr::from_v4_word(to));
+    }
+    whole
 }

@@ -1,10 +1,11 @@
-//! weft's eBPF programs: one a hook, on both sides of a pod's host veth.
+//! weft's eBPF programs: one a hook, at pods' host ends, at uplinks and at the overlay device.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![expect(clippy::inline_always, reason = "a call costs more than most bodies, and LLVM leaves many of them")]
 #![expect(clippy::cast_possible_truncation, reason = "registers are wider than what they hold, sizes are small")]
 
+mod config;
 mod event;
 mod hook;
 mod maps;

@@ -1,7 +1,7 @@
 //! What a hook decided, and how the kernel is told.
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use weft_abi::{Direction, Reason};
+use weft_abi::{Direction, Hook, Reason};
 
 use crate::skb::Skb;
 use crate::{event, maps};
@@ -15,7 +15,12 @@ pub(crate) enum Verdict {
     Pass,
     /// It became an answer: back to where it came from.
     Answer,
+    /// Counted as that, with what the kernel was asked for already.
+    Sent(Reason, i32),
 }
+
+/// In a clsact filter as in TCX this asks the next program, at last the stack or the device.
+pub(crate) const NEXT: i32 = TC_ACT_UNSPEC;
 
 impl Verdict {
     /// The decision behind a reason; [`Reason::Delivered`] alone does not say where to.
@@ -24,6 +29,7 @@ impl Verdict {
         match reason {
             Reason::Passed => Ok(Self::Pass),
             Reason::Answered => Ok(Self::Answer),
+            Reason::Host | Reason::Translated => Ok(Self::Sent(reason, NEXT)),
             reason => Err(reason),
         }
     }
@@ -31,17 +37,44 @@ impl Verdict {
 
 /// Carries a decision out and counts it with the bytes that the packet had; the result is the hook's.
 #[inline(always)]
-pub(crate) fn conclude(skb: &mut Skb, direction: Direction, bytes: u32, decision: Result<Verdict, Reason>) -> i32 {
+pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<Verdict, Reason>) -> i32 {
     let (reason, action) = match decision {
         Ok(Verdict::Deliver(ifindex)) => (Reason::Delivered, skb.redirect_peer(ifindex)),
-        // In a clsact filter as in TCX this asks the next program.
-        Ok(Verdict::Pass) => (Reason::Passed, TC_ACT_UNSPEC),
+        Ok(Verdict::Pass) => (Reason::Passed, NEXT),
         Ok(Verdict::Answer) => (Reason::Answered, skb.send_back()),
-        Err(reason) => {
-            event::record(skb, reason, direction);
-            (reason, TC_ACT_SHOT)
-        }
+        Ok(Verdict::Sent(reason, action)) => (reason, action),
+        Err(reason) => (reason, TC_ACT_SHOT),
     };
-    maps::count(reason, direction, bytes);
+    // Before the records: the verifier follows each reason on its own up to here, and all as one from here on.
+    maps::count(reason, direction(hook), bytes);
+    if decision.is_err() {
+        event::drop(skb, reason, hook as u32);
+    }
+    if let Some(filter) = maps::trace() {
+        event::trace(skb, reason, hook as u32, filter);
+    }
     action
 }
+
+#[inline(always)]
+const fn direction(hook: Hook) -> Direction {
+    match hook {
+        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay => Direction::Egress,
+        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay => Direction::Ingress,
+    }
+}
+
+/// The number of the direction in which packets pass the hook of that number.
+#[inline(always)]
+pub(crate) const fn direction_of(hook: u32) -> u32 {
+    // Hooks come in pairs; those at pods are named from the pod's side, the others from the network's.
+    if hook <= Hook::ToPod as u32 { hook & 1 } else { !hook & 1 }
+}
+
+const _: () = {
+    let mut number = 0;
+    while number < Hook::ALL.len() {
+        assert!(direction_of(Hook::ALL[number] as u32) == direction(Hook::ALL[number]) as u32);
+        number += 1;
+    }
+};

@@ -98,7 +98,7 @@ fn killed_add(node: &Node, sandbox: &Sandbox, after: Duration) -> Result<bool> {
 }
 
 fn plugin_killed_at_any_point(tidy: Tidy) -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let network = node.network();
     let mut died = 0;
     for step in 0..24_u64 {
@@ -155,7 +155,7 @@ fn a_plugin_killed_at_any_point_leaves_nothing_that_gc_does_not_remove() -> Resu
 
 #[test]
 fn del_without_an_agent_frees_everything_at_the_agent_s_next_start() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let network = node.network();
     let (plain, bare, gone) = (node.pod()?, node.pod()?, node.pod()?);
     let stays = node.pod()?;
@@ -180,7 +180,7 @@ fn del_without_an_agent_frees_everything_at_the_agent_s_next_start() -> Result<(
 
 #[test]
 fn a_spooled_del_does_not_touch_the_next_pod_of_that_name() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     node.stop_agent(Signal::SIGTERM)?;
     pod.del(&node)?;

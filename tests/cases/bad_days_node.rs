@@ -45,7 +45,7 @@ fn assert_says(line: &str, parts: &[&str]) {
 
 #[test]
 fn a_missing_bpf_filesystem_is_named_with_the_command_that_mounts_it() -> Result<()> {
-    let mut settings = Settings::new(Attach::Tcx);
+    let mut settings = Settings::new(Attach::preferred());
     settings.mounts_bpffs = false;
     assert_says(&refusal_with(settings)?, &["/bpf", "mount -t bpf"]);
     Ok(())
@@ -53,7 +53,7 @@ fn a_missing_bpf_filesystem_is_named_with_the_command_that_mounts_it() -> Result
 
 #[test]
 fn pools_that_cannot_be_are_named() -> Result<()> {
-    let pools = |cidrs: &[&str]| refusal_with(Settings::new(Attach::Tcx).pools(cidrs));
+    let pools = |cidrs: &[&str]| refusal_with(Settings::new(Attach::preferred()).pools(cidrs));
     assert_says(&pools(&["10.244.0.0/31"])?, &["10.244.0.0/31"]);
     assert_says(&pools(&["10.244.0.0/16", "10.244.7.0/24"])?, &["10.244.0.0/16", "10.244.7.0/24"]);
     assert_says(&pools(&["10.244.0.0"])?, &["10.244.0.0"]);
@@ -66,7 +66,7 @@ fn pools_that_cannot_be_are_named() -> Result<()> {
 
 #[test]
 fn a_second_agent_on_the_directory_is_refused_and_the_first_goes_on() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     let flags = [node.settings().flags(), node.dir_flags().to_vec()].concat();
     let mut second = node.bare_agent_command()?;
@@ -80,7 +80,7 @@ fn a_second_agent_on_the_directory_is_refused_and_the_first_goes_on() -> Result<
 #[test]
 fn a_missing_capability_is_named() -> Result<()> {
     for (missing, word) in [("-net_admin", "CAP_NET_ADMIN"), ("-bpf,-sys_admin", "CAP_BPF")] {
-        let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+        let node = Node::without_agent(Settings::new(Attach::preferred()))?;
         let agent = node.agent_command()?;
         let mut command = Command::new(need::tool("setpriv")?);
         command.arg(format!("--bounding-set={missing}")).arg(format!("--inh-caps={missing}")).arg("--");
@@ -105,7 +105,7 @@ fn fill(dir: &Path) -> Result<()> {
 
 #[test]
 fn a_full_disk_fails_add_with_its_reason_and_leaves_nothing() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     small_run_dir(&node)?;
     node.start_agent()?;
     let pod = node.pod()?;
@@ -126,7 +126,7 @@ fn a_full_disk_fails_add_with_its_reason_and_leaves_nothing() -> Result<()> {
 
 #[test]
 fn a_read_only_run_directory_is_said_at_start_and_at_add() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     small_run_dir(&node)?;
     node.start_agent()?;
     // The agent's lock is open for writing, so its mount cannot change: another one on top of it can.
@@ -154,7 +154,7 @@ fn records(node: &Node) -> Result<Vec<std::path::PathBuf>> {
 
 #[test]
 fn a_corrupt_record_costs_its_own_attachment_and_no_other() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let whole = node.pod()?;
     let kept = records(&node)?;
     let _broken = node.pod()?;
@@ -174,7 +174,7 @@ fn a_corrupt_record_costs_its_own_attachment_and_no_other() -> Result<()> {
 
 #[test]
 fn records_of_another_boot_are_void() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let (old, current) = (node.pod()?, node.pod()?);
     node.stop_agent(Signal::SIGKILL)?;
     let host = old.host_ifname()?;

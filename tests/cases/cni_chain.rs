@@ -56,7 +56,7 @@ fn pods_of_host_local_talk_and_their_addresses_return(attach: Attach) -> Result<
 
 #[test]
 fn host_local_s_addresses_are_released_by_del_and_by_a_late_failure() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let network = node.network().version("1.0.0").with("ipam", host_local(&node));
     let pod = Pod::attach(&node, &network)?;
     assert_eq!(held(&node, "weft").len(), 2);
@@ -76,7 +76,7 @@ fn host_local_s_addresses_are_released_by_del_and_by_a_late_failure() -> Result<
 #[test]
 fn static_addresses_keep_their_prefix_and_work() -> Result<()> {
     need::reference_plugin("static")?;
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let ipam = json!({
         "type": "static",
         "addresses": [{ "address": "10.246.0.5/24" }, { "address": "fd00:10:246::5/64" }],
@@ -115,7 +115,7 @@ fn fake_ipam(node: &Node) -> Result<PathBuf> {
 
 #[test]
 fn every_operation_reaches_the_delegate_with_the_same_environment_and_the_whole_configuration() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let dir = fake_ipam(&node)?;
     let mut network = node.network().with("ipam", json!({ "type": "fake-ipam", "own": ["key"] }));
     network.path.push(dir.clone());
@@ -210,7 +210,7 @@ fn pods_of_ptp_are_adopted(attach: Attach) -> Result<()> {
 
 #[test]
 fn an_adopted_endpoint_may_not_lie_either() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let mut ipam = host_local(&node);
     ipam["routes"] = json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]);
     let network = chained(&node, json!({ "type": "ptp", "ipam": ipam }));

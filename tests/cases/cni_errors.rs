@@ -30,7 +30,7 @@ fn assert_untouched(node: &Node, sandbox: &Sandbox) -> Result<()> {
 
 #[test]
 fn a_bad_environment_is_code_4_and_names_the_variable() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let config = node.network().config(&node.network().plugins[0], None).to_string();
     let good = sandbox.attachment.env("ADD");
@@ -65,7 +65,7 @@ fn a_bad_environment_is_code_4_and_names_the_variable() -> Result<()> {
 
 #[test]
 fn bad_input_is_code_6_or_7_and_never_a_panic() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let good = node.network().config(&node.network().plugins[0], None).to_string().into_bytes();
     let noise: Vec<u8> = (0_u32..4096).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
@@ -96,7 +96,7 @@ fn bad_input_is_code_6_or_7_and_never_a_panic() -> Result<()> {
 
 #[test]
 fn a_bad_configuration_names_the_field() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let network = node.network();
     let cases: [(&str, Value, &[u64]); 12] = [
@@ -125,7 +125,7 @@ fn a_bad_configuration_names_the_field() -> Result<()> {
 
 #[test]
 fn a_bad_capability_names_the_field_and_what_weft_cannot_do_is_refused() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let cases = [
         ("ips", json!(["10.244.0"])),
@@ -153,7 +153,7 @@ fn a_bad_capability_names_the_field_and_what_weft_cannot_do_is_refused() -> Resu
 
 #[test]
 fn addresses_outside_the_pools_and_reserved_ones_are_refused() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     for address in ["192.168.7.7", "10.244.0.0", "10.244.0.1", "10.244.0.255", "fd00:10:244::", "fd00:10:244::1"] {
         let network = node.network().offering(json!({ "ips": [address] }));
@@ -166,7 +166,7 @@ fn addresses_outside_the_pools_and_reserved_ones_are_refused() -> Result<()> {
 
 #[test]
 fn versions_that_lack_an_operation_or_do_not_exist_are_code_1() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let cases =
         [("0.3.1", "CHECK"), ("1.0.0", "GC"), ("1.0.0", "STATUS"), ("9.9.9", "ADD"), ("1.2.0", "DEL"), ("x", "ADD")];
@@ -183,7 +183,7 @@ fn versions_that_lack_an_operation_or_do_not_exist_are_code_1() -> Result<()> {
 
 #[test]
 fn a_namespace_that_is_gone_is_code_3_and_another_file_code_4() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     let plain = node.dir().join("plain-file");
     fs::write(&plain, "")?;
@@ -199,7 +199,7 @@ fn a_namespace_that_is_gone_is_code_3_and_another_file_code_4() -> Result<()> {
 
 #[test]
 fn an_interface_of_that_name_stays_as_it_is() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
     exec::ip_batch(
         &sandbox.netns,
@@ -218,7 +218,7 @@ fn an_interface_of_that_name_stays_as_it_is() -> Result<()> {
 
 #[test]
 fn the_same_attachment_twice_is_an_error_and_the_first_lives_on() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let (pod, witness) = (node.pod()?, node.pod()?);
     let error = refused(node.network().add(node.netns(), pod.attachment()))?;
     assert!(!error.msg.is_empty());
@@ -235,7 +235,7 @@ fn the_same_attachment_twice_is_an_error_and_the_first_lives_on() -> Result<()> 
 
 #[test]
 fn without_an_agent_add_is_code_11_and_status_50_at_once() -> Result<()> {
-    let node = Node::without_agent(weft_tests::node::Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(weft_tests::node::Settings::new(Attach::preferred()))?;
     let sandbox = Sandbox::new(&node)?;
     let started = std::time::Instant::now();
     let error = refused(node.network().add(node.netns(), &sandbox.attachment))?;
@@ -249,7 +249,7 @@ fn without_an_agent_add_is_code_11_and_status_50_at_once() -> Result<()> {
 
 #[test]
 fn a_missing_delegate_is_named() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let network: Network = node.network().with("ipam", json!({ "type": "no-such-ipam" }));
     let error = refused(Pod::attach(&node, &network))?;
     assert!(error.msg.contains("no-such-ipam"), "{error}");

@@ -16,7 +16,7 @@ const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0
 
 #[test]
 fn version_needs_nothing_but_its_command_and_echoes_the_input_s() -> Result<()> {
-    let node = Node::without_agent(weft_tests::node::Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(weft_tests::node::Settings::new(Attach::preferred()))?;
     let plugin = need::binary("weft-cni")?;
     for version in VERSIONS {
         let stdin = json!({ "cniVersion": version }).to_string();
@@ -31,7 +31,7 @@ fn version_needs_nothing_but_its_command_and_echoes_the_input_s() -> Result<()> 
 
 #[test]
 fn a_result_has_the_shape_of_its_version_and_pods_of_all_versions_talk() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let witness = node.pod()?;
     for version in VERSIONS {
         let network = node.network().version(version);
@@ -87,7 +87,7 @@ fn new_shape(result: &Value, version: &str, sandbox: &Sandbox) -> Result<Vec<IpA
 
 #[test]
 fn the_shipped_conflist_works_with_nothing_but_its_socket_changed() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let path = need::workspace().join("deploy/standalone/05-weft.conflist");
     let mut shipped: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
     shipped["plugins"][0]["agentSocket"] = json!(node.socket());
@@ -104,7 +104,7 @@ fn the_shipped_conflist_works_with_nothing_but_its_socket_changed() -> Result<()
 
 #[test]
 fn capabilities_choose_address_mac_range_and_dns() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let dns = json!({ "servers": ["10.0.0.10"], "searches": ["svc.local"], "options": ["ndots:5"] });
     let network = node.network().offering(json!({
         "ips": ["10.244.0.77/24", "fd00:10:244::77"],
@@ -140,7 +140,7 @@ fn capabilities_choose_address_mac_range_and_dns() -> Result<()> {
 
 #[test]
 fn arguments_choose_address_and_mac_and_name_the_pod() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let mut sandbox = Sandbox::new(&node)?;
     sandbox.attachment.args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_UID=u-1;\
                                OTHER=x;IP=10.244.0.42;MAC=02:00:5e:10:00:02"
@@ -156,7 +156,7 @@ fn arguments_choose_address_and_mac_and_name_the_pod() -> Result<()> {
 
 #[test]
 fn a_container_may_have_several_interfaces() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     let second = pod.attachment().interface("net1");
     let result = node.network().add(node.netns(), &second)?;
@@ -174,7 +174,7 @@ fn a_container_may_have_several_interfaces() -> Result<()> {
 
 #[test]
 fn host_interface_names_follow_from_the_attachment_and_never_collide() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     assert_eq!(pod.host_ifname()?, link::host_ifname(&pod.key()));
     assert_eq!(kernel::host_ends(node.netns())?, [pod.host_ifname()?]);
@@ -186,7 +186,7 @@ fn host_interface_names_follow_from_the_attachment_and_never_collide() -> Result
 
 #[test]
 fn the_pod_s_side_is_ready_and_quiet() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     let links = kernel::ip(pod.netns(), "link show")?;
     assert!(links.iter().all(|link| link["flags"].to_string().contains("\"UP\"")), "{links:?}");

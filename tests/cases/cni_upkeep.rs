@@ -78,7 +78,7 @@ fn check_passes_on_a_whole_pod_and_finds_every_missing_part(attach: Attach) -> R
 
 #[test]
 fn check_needs_a_result_and_refuses_a_strange_one() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let (pod, other) = (node.pod()?, node.pod()?);
     let network = node.network();
     let config = network.config(&network.plugins[0], None);
@@ -96,7 +96,7 @@ fn check_needs_a_result_and_refuses_a_strange_one() -> Result<()> {
 
 #[test]
 fn gc_removes_what_is_not_listed_of_that_network_alone() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let (stays, goes) = (node.pod()?, node.pod()?);
     let foreign = Pod::attach(&node, &node.network().named("other"))?;
     let second = goes.attachment().interface("net1");
@@ -116,7 +116,7 @@ fn gc_removes_what_is_not_listed_of_that_network_alone() -> Result<()> {
 #[test]
 fn status_is_ready_until_a_pool_is_exhausted_or_the_agent_is_gone() -> Result<()> {
     // Six addresses less the gateway's.
-    let node = Node::start_with(Settings::new(Attach::Tcx).pools(&["10.244.0.0/29", "fd00:10:244::/64"]))?;
+    let node = Node::start_with(Settings::new(Attach::preferred()).pools(&["10.244.0.0/29", "fd00:10:244::/64"]))?;
     let network = node.network();
     network.status(node.netns())?;
     let mut pods = Vec::new();
@@ -141,7 +141,7 @@ fn status_is_ready_until_a_pool_is_exhausted_or_the_agent_is_gone() -> Result<()
 
 #[test]
 fn del_succeeds_however_little_is_left() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let network = node.network();
     let never = Sandbox::new(&node)?;
     network.del(node.netns(), &never.attachment, None).context("never added")?;
@@ -177,7 +177,7 @@ fn del_succeeds_however_little_is_left() -> Result<()> {
 
 #[test]
 fn freed_addresses_rest_before_they_are_used_again() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let first = node.pod()?;
     let freed = [first.address(Family::V4)?, first.address(Family::V6)?];
     first.del(&node)?;

@@ -22,7 +22,7 @@ struct Host {
 
 impl Host {
     fn start() -> Result<Self> {
-        Self::on(Node::start(Attach::Tcx)?)
+        Self::on(Node::start(Attach::preferred())?)
     }
 
     fn on(node: Node) -> Result<Self> {
@@ -155,7 +155,7 @@ fn a_host_port_is_refused_by_name_and_leaves_nothing() -> Result<()> {
 
 #[test]
 fn without_an_agent_sandboxes_are_asked_to_come_again_and_may_leave() -> Result<()> {
-    let host = Host::on(Node::without_agent(Settings::new(Attach::Tcx))?)?;
+    let host = Host::on(Node::without_agent(Settings::new(Attach::preferred()))?)?;
     let Err(error) = host.join("web") else { anyhow::bail!("a sandbox came up without an agent") };
     assert!(format!("{error:#}").contains("try again"), "{error:#}");
     assert_eq!(kernel::host_ends(host.node.netns())?, [""; 0]);

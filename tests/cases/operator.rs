@@ -60,7 +60,7 @@ fn status_waits_for_the_agent_and_tells_what_is_wrong() -> Result<()> {
 
 #[test]
 fn the_agent_is_ready_soon_and_never_before_it_serves() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     let took = node.start_agent()?;
     // The target is 300 ms on a quiet machine; tests run side by side.
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -75,7 +75,7 @@ fn named_pod(node: &Node, name: &str) -> Result<Pod> {
 
 #[test]
 fn endpoints_are_listed_and_found_by_any_name() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     assert_eq!(node.weft_json(&["endpoint", "list"])?, json!([]));
     let (web, db) = (named_pod(&node, "web")?, named_pod(&node, "db")?);
     let (v4, v6) = (web.address(Family::V4)?.to_string(), web.address(Family::V6)?.to_string());
@@ -98,7 +98,7 @@ fn endpoints_are_listed_and_found_by_any_name() -> Result<()> {
 
 #[test]
 fn maps_show_addresses_as_people_write_them_and_bpftool_shows_named_fields() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let pod = node.pod()?;
     let maps = node.weft_json(&["map", "list"])?;
     let names: Vec<&str> = maps.as_array().into_iter().flatten().filter_map(|map| map["name"].as_str()).collect();
@@ -121,7 +121,7 @@ fn maps_show_addresses_as_people_write_them_and_bpftool_shows_named_fields() -> 
 
 #[test]
 fn drops_are_told_to_people_and_as_they_happen() -> Result<()> {
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let (liar, victim) = (named_pod(&node, "liar")?, node.pod()?);
     let host = kernel::ip(node.netns(), &format!("link show {}", liar.host_ifname()?))?;
     let link = Link { src: liar.mac()?, dst: host[0]["address"].as_str().context("no MAC")?.parse()? };
@@ -153,7 +153,7 @@ fn drops_are_told_to_people_and_as_they_happen() -> Result<()> {
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() -> Result<()> {
-    let mut settings = Settings::new(Attach::Tcx).env("WEFT_NODE_NAME", "from-env").env("WEFT_MTU", "1450");
+    let mut settings = Settings::new(Attach::preferred()).env("WEFT_NODE_NAME", "from-env").env("WEFT_MTU", "1450");
     settings.env.push(("WEFT_POD_CIDR".into(), "10.11.0.0/24,fd00:11::/64".into()));
     let node = Node::without_agent(settings)?;
     let file = node.dir().join("agent.toml");
@@ -173,7 +173,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() -> Result<()> {
 
 #[test]
 fn the_shipped_configuration_starts_an_agent() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     let mut command = node.bare_agent_command()?;
     command.arg("--config").arg(need::workspace().join("deploy/standalone/agent.toml")).args(node.dir_flags());
     node.start_agent_as(&mut command)?;
@@ -182,7 +182,7 @@ fn the_shipped_configuration_starts_an_agent() -> Result<()> {
 
 #[test]
 fn an_unknown_key_is_an_error_with_its_nearest_match() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     let file = node.dir().join("agent.toml");
     fs::write(&file, "standalone = true\npod-cird = ['10.10.0.0/24']\n")?;
     let mut command = node.bare_agent_command()?;
@@ -207,7 +207,7 @@ fn http(node: &Node, path: &str) -> Result<String> {
 
 #[test]
 fn health_and_metrics_are_served_where_they_were_asked_for() -> Result<()> {
-    let settings = Settings::new(Attach::Tcx).flag("--listen=127.0.0.1:9961");
+    let settings = Settings::new(Attach::preferred()).flag("--listen=127.0.0.1:9961");
     let node = Node::start_with(settings.pools(&["10.244.0.0/29", "fd00:10:244::/64"]))?;
     let (a, b) = (node.pod()?, node.pod()?);
     ping::must_reach(a.netns(), b.address(Family::V4)?)?;
@@ -231,7 +231,7 @@ fn health_and_metrics_are_served_where_they_were_asked_for() -> Result<()> {
 
 #[test]
 fn the_service_manager_is_told_of_readiness_and_of_the_end() -> Result<()> {
-    let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let node = Node::without_agent(Settings::new(Attach::preferred()))?;
     let path = node.dir().join("notify");
     let manager = UnixDatagram::bind(&path)?;
     manager.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -253,7 +253,7 @@ fn the_service_manager_is_told_of_readiness_and_of_the_end() -> Result<()> {
 #[test]
 fn the_socket_is_root_s_and_answers_any_http_client() -> Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let node = Node::start(Attach::Tcx)?;
+    let node = Node::start(Attach::preferred())?;
     let socket = fs::metadata(node.socket())?;
     assert_eq!((socket.uid(), socket.permissions().mode() & 0o777), (0, 0o600));
     let path = node.socket();

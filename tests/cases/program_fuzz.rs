@@ -5,9 +5,12 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use weft_abi::Reason;
+use weft_tests::node::Family;
 use weft_tests::packet::craft::{self, BROADCAST, Link};
+use weft_tests::packet::datagram::{Datagram, Kind, SYN};
 use weft_tests::program::Hook;
-use weft_tests::program::scene::{OTHER, SELF, Scene, udp};
+use weft_tests::program::scene::{OTHER, SELF, udp};
+use weft_tests::program::underlay::{self, Underlay};
 
 /// Packets a property.
 const CASES: u32 = 3000;
@@ -19,13 +22,28 @@ const HEADERS: usize = 54;
 fn seeds() -> Result<Vec<Vec<u8>>> {
     let (link, everyone) = (SELF.link(), Link { dst: BROADCAST, ..SELF.link() });
     let gateway = weft_abi::GATEWAY_V6.into();
-    Ok(vec![
+    let mut seeds = vec![
         udp(SELF.v4.into(), OTHER.v4.into())?,
         udp(SELF.v6.into(), OTHER.v6.into())?,
         craft::arp(everyone, false, link.src, SELF.v4, weft_abi::GATEWAY_V4.into())?,
         craft::neighbour_solicit(everyone, SELF.v6, gateway, gateway, link.src)?,
         craft::router_advert(link, SELF.v6, OTHER.v6)?,
-    ])
+    ];
+    for family in Family::BOTH {
+        let (pod, node, world) = (underlay::pod(family), underlay::node(family), underlay::world(family));
+        let (remote, router) = (underlay::remote(family), underlay::router(family));
+        let (kind, code) = if family == Family::V4 { (3, 4) } else { (2, 0) };
+        for protocol in [Kind::Tcp(SYN), Kind::Udp, Kind::EchoRequest, Kind::Sctp] {
+            for (src, dst) in [(pod, world), (pod, remote), (world, node), (remote, pod)] {
+                let packet = Datagram::new(protocol, (src, 40_000).into(), (dst, 443).into()).link(link);
+                seeds.push(packet.error(router, kind, code, 1400, 80));
+                seeds.extend(packet.clone().payload(&[7; 48]).pieces(24, 5));
+                seeds.push(packet.clone().options().frame());
+                seeds.push(packet.frame());
+            }
+        }
+    }
+    Ok(seeds)
 }
 
 /// A frame of any bytes, with an ethertype that the programs parse more often than not.
@@ -48,17 +66,20 @@ fn damage(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Runs both hooks on many frames; what they count, record and answer is checked by every run.
+/// Verdicts on a packet that has become another.
+const CHANGING: [Reason; 5] =
+    [Reason::Delivered, Reason::Answered, Reason::Translated, Reason::Tunnelled, Reason::Routed];
+
+/// Runs every hook on many frames; what they count, record and answer is checked by every run.
 fn judge_all(frames: impl Strategy<Value = Vec<u8>>) -> Result<()> {
-    let mut scene = Scene::set()?;
-    let scene = std::cell::RefCell::new(&mut scene);
+    let underlay = std::cell::RefCell::new(Underlay::set()?);
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     runner.run(&frames, |frame| {
-        for hook in [Hook::FromPod, Hook::ToPod] {
-            let outcome = scene.borrow_mut().programs.run(hook, frame.as_slice());
-            let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
-            let changes = matches!(outcome.reason, Reason::Delivered | Reason::Answered);
-            prop_assert!(changes || outcome.bytes == frame, "{outcome:?} changed the packet");
+        for hook in Hook::ALL {
+            let outcome = underlay.borrow_mut().programs.run(hook, frame.as_slice());
+            let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{hook:?}: {error:#}")))?;
+            let may_change = CHANGING.contains(&outcome.reason);
+            prop_assert!(may_change || outcome.bytes == frame, "{hook:?}: {outcome:?} changed the packet");
         }
         Ok(())
     })?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_abi::{Addr, ECHO_IN, ECHO_OUT, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple};
+use weft_abi::{Addr, ECHO, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple};
 use weft_cni::api::{Exhausted, FlowInfo, Flows, Mapping, Socket};
 
 use crate::datapath::DatapathError;
@@ -10,6 +10,7 @@ use crate::datapath::DatapathError;
 use super::Timeouts;
 use super::state::{Back, State, last_seen, protocol, state};
 use super::tables::{Tables, nat_key};
+use super::timeouts::Ticks;
 
 /// Which flows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(crate) fn flows(
     timeouts: &Timeouts,
     now: u32,
 ) -> Result<Flows, DatapathError> {
+    let timeouts = timeouts.ticks(false);
     let pods: Vec<Addr> = filter.pods.iter().copied().map(Addr::from).collect();
     let (mut found, mut total, mut matching) = (Vec::new(), 0, 0);
     tables.visit_flows(|keys, values| {
@@ -55,7 +57,7 @@ pub(crate) fn flows(
                     continue;
                 }
                 if is_told {
-                    found.push(info(key, flow, back, state, timeouts, now));
+                    found.push(info(key, flow, back, state, &timeouts, now));
                 }
             }
             matching += 1;
@@ -92,7 +94,7 @@ fn back(tables: &impl Tables, key: &Tuple, flow: &Flow) -> Option<Back> {
     tables.nat(&nat_key(key, flow)).ok().flatten().map(Back::from)
 }
 
-fn info(key: &Tuple, flow: &Flow, back: Option<Back>, state: State, timeouts: &Timeouts, now: u32) -> FlowInfo {
+fn info(key: &Tuple, flow: &Flow, back: Option<Back>, state: State, timeouts: &Ticks, now: u32) -> FlowInfo {
     let idle = now.saturating_sub(last_seen(flow, back));
     let (inside, outside) = ends(key);
     let translated = flow.flags & FlowFlags::TRANSLATED != 0;
@@ -108,7 +110,7 @@ fn info(key: &Tuple, flow: &Flow, back: Option<Back>, state: State, timeouts: &T
         state: state.name().to_owned(),
         age: secs(now.saturating_sub(flow.created)),
         idle: secs(idle),
-        expires_in: secs(timeouts.ticks(key.protocol, state, false).saturating_sub(idle)),
+        expires_in: secs(timeouts.of(key.protocol, state).saturating_sub(idle)),
         ifindex: flow.ifindex,
         endpoint: None,
     }
@@ -127,8 +129,8 @@ fn mapping(key: &Tuple, nat: &Nat, now: u32) -> Mapping {
 
 /// Inside and outside; an echo's identifier belongs to the inside, whoever asks.
 fn ends(key: &Tuple) -> (Socket, Socket) {
-    let echo =
-        matches!(key.protocol, protocol::ICMP | protocol::ICMPV6) && [ECHO_OUT, ECHO_IN].contains(&key.outside_port);
+    let echo = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6)
+        && [key.inside_port, key.outside_port].contains(&ECHO);
     let ports = protocol::has_ports(key.protocol);
     let inside = socket(key.inside, ports.then_some(key.inside_port));
     (inside, socket(key.outside, (ports && !echo).then_some(key.outside_port)))

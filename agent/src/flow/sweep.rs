@@ -1,4 +1,8 @@
 //! One pass over the tables of flows.
+//!
+//! Almost every flow is alive, so a pass may cost it little. Most translations say nothing but "answered, nobody
+//! closes": only the others are remembered for the flows' turn, and whoever has none is taken for answered. Whether
+//! both halves are there is asked of a part of the flows at a time.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -12,10 +16,14 @@ use super::Timeouts;
 use super::report::{Removed, Swept};
 use super::state::{Back, State, last_seen, state, ticks_since};
 use super::tables::{Tables, flow_key, nat_key};
+use super::timeouts::Ticks;
 
 /// How long an address may be off the node before the flows that are translated to it go: a link that flaps loses
 /// its IPv6 addresses, and gets them back.
 const ADDRESS_GRACE: Duration = Duration::from_secs(60);
+
+/// Flows of which both halves are looked for in one sweep.
+const PART: usize = 65_536;
 
 /// Full to this part, a table makes the sweeps hurry.
 const PRESSED: (u64, u64) = (3, 4);
@@ -34,33 +42,65 @@ pub(super) struct Now {
 pub(super) struct Sweeper {
     hash: RandomState,
     /// Halves of flows whose other half was missing: gone if it still is next time.
-    halves: HashSet<u64, Already>,
+    halves: HashSet<u64, Quick>,
     /// Addresses that flows are translated to and the node has not, and since when.
     missing: HashMap<Addr, Duration>,
-    /// Translations of the last sweep.
-    expected: usize,
+    /// Translations that the last sweep found; before the first there may be as many as fit.
+    entries: Option<usize>,
+    turn: u32,
     pressed: bool,
 }
 
-/// Keys are hashes already.
-type Already = BuildHasherDefault<Same>;
+/// Quick, for keys that nobody outside chooses, or that are hashes already.
+type Quick = BuildHasherDefault<Mix>;
 
 #[derive(Debug, Default)]
-struct Same(u64);
+struct Mix(u64);
 
-impl Hasher for Same {
+impl Hasher for Mix {
     fn finish(&self) -> u64 {
         self.0
     }
 
-    fn write(&mut self, _: &[u8]) {}
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks();
+        for word in words {
+            self.write_u64(u64::from_ne_bytes(*word));
+        }
+    }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    fn write_usize(&mut self, _: usize) {}
+
+    fn write_u64(&mut self, word: u64) {
+        // 2^64 divided by the golden ratio: Fibonacci hashing.
+        let product = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
     }
 }
 
-/// An entry of `nat`: 17 bytes and as much again, at worst, for room in the hash table.
+/// The part of the flows that is looked at for halves. Each part has two turns, the second to remove what had only
+/// one half in the first.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    number: u32,
+    of: u32,
+}
+
+impl Part {
+    fn of_turn(turn: u32, entries: usize) -> Self {
+        let of = u32::try_from(entries / PART).unwrap_or(u32::MAX).max(1);
+        Self { number: turn / 2 % of, of }
+    }
+
+    /// The flow is known by what both halves have.
+    fn has(self, outside: &Addr, nat_port: u16) -> bool {
+        let [a, b, c, d] = outside.words;
+        let mixed = (a ^ b ^ c ^ d).wrapping_add(u32::from(nat_port)).wrapping_mul(0x9e37_79b1);
+        self.of == 1 || (mixed >> 8) % self.of == self.number
+    }
+}
+
+/// An entry of `nat`.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     seen: u32,
@@ -68,20 +108,27 @@ struct Mark {
     joined: bool,
 }
 
+/// What is taken for the other half of a flow that has no mark.
+const ANSWERED: Back = Back { seen: 1, flags: 0 };
+
+/// Bits of `nat` that say more than "answered".
+const CLOSING: u32 = FlowFlags::FIN_INSIDE | FlowFlags::FIN_OUTSIDE | FlowFlags::RESET;
+
 /// What a pass has found so far.
 struct Pass<'a, T> {
     tables: &'a T,
-    timeouts: &'a Timeouts,
+    ticks: Ticks,
+    part: Part,
     sweeper: &'a Sweeper,
     now: Now,
     /// And whether flows of it return through the stack, as far as the programs know.
-    pods: HashMap<Addr, bool>,
-    addresses: HashSet<Addr>,
+    pods: HashMap<Addr, bool, Quick>,
+    addresses: HashSet<Addr, Quick>,
     missing: HashMap<Addr, Duration>,
-    via_stack: HashSet<Addr>,
+    via_stack: HashSet<Addr, Quick>,
     host_flows: bool,
-    marks: HashMap<u64, Mark, Already>,
-    halves: HashSet<u64, Already>,
+    marks: HashMap<u64, Mark, Quick>,
+    halves: HashSet<u64, Quick>,
     swept: Swept,
 }
 
@@ -107,21 +154,22 @@ impl Sweeper {
         timeouts: &Timeouts,
         now: Now,
     ) -> Result<Swept, DatapathError> {
-        let addresses: HashSet<Addr> = tables.addresses()?.into_iter().collect();
+        let addresses: HashSet<Addr, Quick> = tables.addresses()?.into_iter().collect();
         let mut missing = std::mem::take(&mut self.missing);
         missing.retain(|address, _| !addresses.contains(address));
         let pods = tables.pods()?.into_iter().map(|(addr, pod)| (addr, pod.flags & PodFlags::VIA_STACK != 0));
         let mut pass = Pass {
             tables,
-            timeouts,
+            ticks: timeouts.ticks(self.pressed),
+            part: Part::of_turn(self.turn, self.entries.unwrap_or(tables.room() as usize)),
             sweeper: &*self,
             now,
             pods: pods.collect(),
             addresses,
             missing,
-            via_stack: HashSet::new(),
+            via_stack: HashSet::default(),
             host_flows: false,
-            marks: HashMap::with_capacity_and_hasher(self.expected, Already::default()),
+            marks: HashMap::default(),
             halves: HashSet::default(),
             swept: Swept::default(),
         };
@@ -129,8 +177,9 @@ impl Sweeper {
         pass.sweep_flows()?;
         pass.sweep_nat(&suspects)?;
         pass.note()?;
-        let Pass { swept, halves, missing, marks, .. } = pass;
-        self.expected = marks.len();
+        let Pass { swept, halves, missing, .. } = pass;
+        self.entries = usize::try_from(swept.nat).ok();
+        self.turn = self.turn.wrapping_add(1);
         (self.halves, self.missing) = (halves, missing);
         let left = swept.states.iter().sum::<u64>().max(swept.nat.saturating_sub(swept.removed.all()));
         self.pressed = left * PRESSED.1 > u64::from(tables.room()) * PRESSED.0;
@@ -139,13 +188,16 @@ impl Sweeper {
 }
 
 impl<T: Tables> Pass<'_, T> {
-    /// Remembers every translation; those that had no flow the last time.
+    /// Remembers translations that say something; returns those that had no flow the last time.
     fn read_nat(&mut self) -> Result<Vec<Tuple>, DatapathError> {
-        let Self { tables, sweeper, marks, swept, .. } = self;
+        let Self { tables, sweeper, part, marks, swept, .. } = self;
         let mut suspects = Vec::new();
         tables.visit_nat(|keys, values| {
             swept.nat += keys.len() as u64;
             for (key, nat) in keys.iter().zip(values) {
+                if nat.seen != 0 && nat.flags & CLOSING == 0 && !part.has(&key.outside, key.inside_port) {
+                    continue;
+                }
                 let hash = sweeper.hash.hash_one(key);
                 if sweeper.halves.contains(&hash) {
                     suspects.push(*key);
@@ -191,14 +243,20 @@ impl<T: Tables> Pass<'_, T> {
                     return Err(Why::AddressGone);
                 }
             }
-            let hash = self.sweeper.hash.hash_one(nat_key(key, flow));
-            match self.marks.get_mut(&hash) {
-                Some(mark) => {
+            let is_part = self.part.has(&key.outside, flow.nat_port);
+            back = Some(ANSWERED);
+            if is_part || !self.marks.is_empty() {
+                let hash = self.sweeper.hash.hash_one(nat_key(key, flow));
+                if let Some(mark) = self.marks.get_mut(&hash) {
                     mark.joined = true;
                     back = Some(Back { seen: mark.seen, flags: mark.flags.into() });
+                } else if is_part {
+                    if self.sweeper.halves.contains(&hash) {
+                        return Err(Why::Orphaned);
+                    }
+                    self.halves.insert(hash);
+                    back = None;
                 }
-                None if self.sweeper.halves.contains(&hash) => return Err(Why::Orphaned),
-                None => drop(self.halves.insert(hash)),
             }
         }
         self.unless_expired(key, flow, back)
@@ -207,11 +265,7 @@ impl<T: Tables> Pass<'_, T> {
     fn unless_expired(&self, key: &Tuple, flow: &Flow, back: Option<Back>) -> Result<State, Why> {
         let state = state(key.protocol, flow, back);
         let idle = ticks_since(self.now.tick, last_seen(flow, back));
-        if idle >= self.timeouts.ticks(key.protocol, state, self.sweeper.pressed) {
-            Err(Why::Expired)
-        } else {
-            Ok(state)
-        }
+        if idle >= self.ticks.of(key.protocol, state) { Err(Why::Expired) } else { Ok(state) }
     }
 
     fn keep(&mut self, key: &Tuple, flow: &Flow, state: State) {

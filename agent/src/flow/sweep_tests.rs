@@ -253,3 +253,34 @@ fn a_table_that_is_nearly_full_hurries_the_unanswered() {
     assert_eq!(fake.flows.borrow().len(), 6);
     assert!(!sweeper.is_pressed());
 }
+
+#[test]
+fn every_flow_has_its_turn_in_each_round() {
+    let keys: Vec<(Addr, u16)> = (0..5000_u16).map(|port| (addr([198, 51, 100, 7]), port.to_be())).collect();
+    let entries = 8 * PART;
+    let mut turns = vec![0; keys.len()];
+    for turn in 0..16 {
+        let part = Part::of_turn(turn, entries);
+        let counts = turns.iter_mut().zip(&keys).filter(|(_, (outside, port))| part.has(outside, *port));
+        let among = counts.map(|(count, _)| *count += 1).count();
+        assert!((300..1000).contains(&among), "{among} of 5000 in one of eight parts");
+    }
+    assert!(turns.iter().all(|count| *count == 2));
+    let whole = Part::of_turn(3, PART);
+    assert!(keys.iter().all(|(outside, port)| whole.has(outside, *port)));
+}
+
+#[test]
+fn what_has_no_mark_is_taken_for_answered() {
+    let (fake, mut sweeper) = (Fake::new(), Sweeper { entries: Some(1000 * PART), ..Sweeper::default() });
+    let keys: Vec<Tuple> = (1..50).map(|port| fake.translated(port, seen(900), answered(900))).collect();
+    let unanswered = fake.translated(50, seen(900), Nat::default());
+    let swept = fake.sweep(&mut sweeper, 1010);
+    assert_eq!((swept.removed.expired, swept.states[State::Established as usize]), (1, 49));
+    assert_eq!(fake.has(&unanswered), (false, false));
+    assert!(keys.iter().all(|key| fake.has(key) == (true, true)));
+    // The inside alone has been silent for too long, which a second look puts right.
+    let downloading = fake.translated(60, seen(10), answered(9700));
+    fake.sweep(&mut sweeper, 10_000);
+    assert_eq!((fake.has(&downloading), fake.has(&keys[0])), ((true, true), (false, false)));
+}

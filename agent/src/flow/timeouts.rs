@@ -45,14 +45,38 @@ impl Default for Timeouts {
 /// By how much unanswered flows are kept shorter while a table is nearly full.
 const HASTE: u32 = 4;
 
+/// The same in ticks, at hand for each of a million flows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticks([[u32; State::ALL.len()]; PROTOCOLS.len()]);
+
+/// One protocol of each kind, the last for all others.
+const PROTOCOLS: [u8; 4] = [protocol::TCP, protocol::UDP, protocol::ICMP, u8::MAX];
+
+impl Ticks {
+    /// How long a flow is kept.
+    pub(super) const fn of(&self, protocol: u8, state: State) -> u32 {
+        let kind = match protocol {
+            protocol::TCP => 0,
+            protocol::UDP => 1,
+            protocol::ICMP | protocol::ICMPV6 => 2,
+            _ => 3,
+        };
+        self.0[kind][state as usize]
+    }
+}
+
 impl Timeouts {
-    /// How long a flow is kept, in ticks. While a table is `pressed` for room, one that nobody has answered has a
-    /// quarter of its time; what both ends use keeps all of it.
-    pub(super) fn ticks(&self, protocol: u8, state: State, pressed: bool) -> u32 {
-        let timeout = self.of(protocol, state);
-        let timeout = if pressed && state.is_unanswered() { timeout / HASTE } else { timeout };
-        // Rounded up; 2^32 ticks are a century.
-        u32::try_from(timeout.as_nanos().div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX)
+    /// In ticks, rounded up. While a table is `pressed` for room, a flow that nobody has answered has a quarter of its
+    /// time; one that both ends use keeps all of it.
+    pub(super) fn ticks(&self, pressed: bool) -> Ticks {
+        Ticks(PROTOCOLS.map(|protocol| {
+            State::ALL.map(|state| {
+                let timeout = self.of(protocol, state);
+                let timeout = if pressed && state.is_unanswered() { timeout / HASTE } else { timeout };
+                // 2^32 ticks are a century.
+                u32::try_from(timeout.as_nanos().div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX)
+            })
+        }))
     }
 
     const fn of(&self, protocol: u8, state: State) -> Duration {
@@ -93,11 +117,12 @@ mod tests {
 
     #[test]
     fn haste_is_for_the_unanswered() {
-        let timeouts = Timeouts::default();
-        assert_eq!(timeouts.ticks(6, State::Opening, false), 28);
-        assert_eq!(timeouts.ticks(6, State::Opening, true), 7);
-        assert_eq!(timeouts.ticks(17, State::Single, true), 7);
-        assert_eq!(timeouts.ticks(6, State::Established, true), timeouts.ticks(6, State::Established, false));
-        assert_eq!(timeouts.ticks(17, State::Stream, true), 168);
+        let (ordinary, pressed) = (Timeouts::default().ticks(false), Timeouts::default().ticks(true));
+        assert_eq!(ordinary.of(6, State::Opening), 28);
+        assert_eq!(pressed.of(6, State::Opening), 7);
+        assert_eq!(pressed.of(17, State::Single), 7);
+        assert_eq!(pressed.of(6, State::Established), ordinary.of(6, State::Established));
+        assert_eq!((pressed.of(17, State::Stream), pressed.of(58, State::Stream)), (168, 28));
+        assert_eq!(pressed.of(132, State::Stream), 56);
     }
 }

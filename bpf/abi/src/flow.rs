@@ -11,9 +11,10 @@ pub struct Tuple {
     pub inside: Addr,
     /// Address of the other end.
     pub outside: Addr,
-    /// Port of the inside in network byte order; the identifier of an ICMP echo.
+    /// Port of the inside in network byte order. Of an ICMP echo, whoever asks has the identifier for a port, whoever
+    /// answers [`ECHO`]. Protocols without ports have 0.
     pub inside_port: u16,
-    /// Port of the outside in network byte order; for an ICMP echo [`ECHO_OUT`] or [`ECHO_IN`].
+    /// Port of the outside, likewise.
     pub outside_port: u16,
     /// IP protocol.
     pub protocol: u8,
@@ -23,14 +24,13 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40 && align_of::<Tuple>() == 4);
 
-/// [`Tuple::outside_port`] of an ICMP echo that the inside asks for.
-pub const ECHO_OUT: u16 = 8_u16.to_be();
-/// [`Tuple::outside_port`] of an ICMP echo that the outside asks for.
-pub const ECHO_IN: u16 = 0;
+/// What stands for the port of the side that answers an ICMP echo.
+pub const ECHO: u16 = 8_u16.to_be();
 
 /// Time as the programs keep it: `CLOCK_MONOTONIC` in units of 2^30 nanoseconds (1.07 s), so that no division is
 /// needed. Never 0 once the kernel has been up for two seconds.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it wraps after a century")]
 pub const fn tick(ktime_ns: u64) -> u32 {
     (ktime_ns >> TICK_SHIFT) as u32
 }
@@ -101,6 +101,9 @@ impl FlowFlags {
     pub const FIN_OUTSIDE: u32 = 1 << 6;
     /// TCP: one of the two has torn it down (RST).
     pub const RESET: u32 = 1 << 7;
+    /// TCP: whoever began it has acknowledged the answer, or it was there before us; an answer alone is no more than
+    /// half a connection.
+    pub const CONFIRMED: u32 = 1 << 8;
 }
 
 /// Whom no port was left towards, the key of `nat_full`.

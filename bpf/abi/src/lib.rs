@@ -19,7 +19,7 @@ mod uplink;
 
 pub use addr::Addr;
 pub use event::{Event, EventKind, Hook};
-pub use flow::{ECHO_IN, ECHO_OUT, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple, tick};
+pub use flow::{ECHO, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple, tick};
 pub use fragment::{Fragment, Ports};
 pub use node::{NodeState, TraceFilter};
 pub use peer::{Peer, PeerFlags};
@@ -74,8 +74,8 @@ pub mod global {
 /// Entries of `pods`: addresses, so a dual-stack pod takes two.
 pub const PODS_MAX: u32 = 8192;
 
-/// Entries of `peers`: ranges, so a dual-stack node takes two.
-pub const PEERS_MAX: u32 = 16384;
+/// Entries of `peers`: ranges and node addresses, so a dual-stack node takes four.
+pub const PEERS_MAX: u32 = 65536;
 
 /// Entries of `uplinks`.
 pub const UPLINKS_MAX: u32 = 64;

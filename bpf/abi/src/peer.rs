@@ -15,8 +15,8 @@ pub struct Peer {
     pub vni: u32,
     /// [`PeerFlags`] of this range.
     pub flags: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Largest packet that fits the overlay device, in bytes from its IP header on; 0 without overlay.
+    pub mtu: u32,
 }
 
 const _: () = assert!(size_of::<Peer>() == 32 && align_of::<Peer>() == 4);
@@ -28,4 +28,6 @@ pub struct PeerFlags;
 impl PeerFlags {
     /// This node's own range: what is no pod in it is the node's business.
     pub const LOCAL: u32 = 1 << 0;
+    /// No range but the address of a peer itself: whoever sends tunnel packets must have such an entry.
+    pub const NODE: u32 = 1 << 1;
 }

@@ -104,6 +104,8 @@ reasons! {
     Fragment = 23, "fragment";
     /// A tunnel packet for no pod and no address of this node.
     NoSuchPod = 24, "no-such-pod";
+    /// An ICMP error about a flow that is not known.
+    Unrelated = 25, "unrelated";
 }
 
 impl Reason {

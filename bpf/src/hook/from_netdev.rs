@@ -1,12 +1,42 @@
-//! from_netdev
+//! tc ingress of an uplink: what comes from other machines.
 
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use weft_abi::{Hook, Reason};
 
-use crate::maps;
+use crate::parse::{self, Ethertype};
+use crate::skb::Skb;
+use crate::stage::{deliver, inbound, reverse};
+use crate::verdict::{NEXT, Verdict, conclude};
 
+#[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
 #[classifier]
-fn from_netdev(_ctx: TcContext) -> i32 {
-    if maps::touch() { 0 } else { TC_ACT_UNSPEC }
+fn from_netdev(ctx: TcContext) -> i32 {
+    let mut skb = Skb::new(&ctx);
+    let bytes = skb.len();
+    let decision = judge(&mut skb);
+    conclude(&mut skb, Hook::FromNetdev, bytes, decision)
+}
+
+#[inline(always)]
+fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
+    let host = Ok(Verdict::Sent(Reason::Host, NEXT));
+    let parsed = match skb.ethertype() {
+        // A tagged frame is for the VLAN's device, which has a hook of its own.
+        _ if skb.is_tagged() => return host,
+        Ethertype::IPV4 => parse::ipv4(skb),
+        Ethertype::IPV6 => parse::ipv6(skb),
+        _ => return host,
+    };
+    let packet = match parsed {
+        Ok(packet) => packet,
+        // The node's stack judges what is sent to it.
+        Err(Reason::Malformed) => return host,
+        Err(reason) => return Err(reason),
+    };
+    match deliver::receiver(&packet) {
+        Some(pod) => inbound::judge(skb, &packet, pod),
+        None if packet.multicast => host,
+        None => reverse::judge(skb, &packet),
+    }
 }

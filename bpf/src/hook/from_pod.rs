@@ -2,11 +2,11 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_abi::{Direction, Reason};
+use weft_abi::{Hook, Reason};
 
 use crate::parse::{self, Ethertype, ndp};
-use crate::skb::Skb;
-use crate::stage::{arp, deliver, multicast, nameless, neighbor, source};
+use crate::skb::{Mark, Skb};
+use crate::stage::{arp, deliver, multicast, nameless, neighbor, onward, source, track};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -14,8 +14,9 @@ use crate::verdict::{Verdict, conclude};
 fn from_pod(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);
     let bytes = skb.len();
+    skb.set_mark(Mark::STACK);
     let decision = judge(&mut skb);
-    conclude(&mut skb, Direction::Egress, bytes, decision)
+    conclude(&mut skb, Hook::FromPod, bytes, decision)
 }
 
 #[inline(always)]
@@ -27,7 +28,7 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
         Ethertype::IPV4 => parse::ipv4(skb)?,
         Ethertype::IPV6 => {
             let packet = parse::ipv6(skb)?;
-            if packet.icmpv6
+            if packet.is_icmpv6()
                 && let Some(kind) = ndp::kind(skb)?
             {
                 return Verdict::of(neighbor::judge(skb, kind));
@@ -35,13 +36,18 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
             packet
         }
         Ethertype::ARP => return Verdict::of(arp::judge(skb)),
-        Ethertype::VLAN | Ethertype::SERVICE_VLAN => return Err(Reason::VlanTag),
-        _ => return Err(Reason::EtherType),
+        other => return Err(Ethertype::strange(other)),
     };
     let Some(sender) = source::owner(&packet.src, skb.ifindex()) else {
         return Verdict::of(nameless::judge(skb, &packet));
     };
     source::check(&packet, sender)?;
     multicast::check(&packet, sender)?;
-    deliver::judge(skb, &packet)
+    if packet.multicast || track::is_via_stack(skb, &packet, sender, true) {
+        return Ok(Verdict::Pass);
+    }
+    match deliver::receiver(&packet) {
+        Some(pod) => deliver::deliver(skb, pod),
+        None => onward::judge(skb, &packet),
+    }
 }

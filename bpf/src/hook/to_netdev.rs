@@ -1,12 +1,44 @@
-//! to_netdev
+//! tc egress of an uplink: what goes to other machines.
 
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use weft_abi::{Hook, Reason};
 
 use crate::maps;
+use crate::parse::{self, Ethertype};
+use crate::skb::{Mark, Skb};
+use crate::stage::{host, masquerade};
+use crate::verdict::{NEXT, Verdict, conclude};
 
+#[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
 #[classifier]
-fn to_netdev(_ctx: TcContext) -> i32 {
-    if maps::touch() { 0 } else { TC_ACT_UNSPEC }
+fn to_netdev(ctx: TcContext) -> i32 {
+    let mut skb = Skb::new(&ctx);
+    if skb.mark() == Mark::DONE {
+        return NEXT;
+    }
+    let bytes = skb.len();
+    let decision = judge(&mut skb);
+    conclude(&mut skb, Hook::ToNetdev, bytes, decision)
+}
+
+#[inline(always)]
+fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
+    let host = Ok(Verdict::Sent(Reason::Host, NEXT));
+    let parsed = match skb.ethertype() {
+        _ if skb.is_tagged() => return host,
+        Ethertype::IPV4 => parse::ipv4(skb),
+        Ethertype::IPV6 => parse::ipv6(skb),
+        _ => return host,
+    };
+    // What the node's stack makes is the stack's to answer for.
+    let Ok(packet) = parsed else { return host };
+    if packet.multicast {
+        return host;
+    }
+    let via_stack = skb.mark() == Mark::STACK;
+    if via_stack && maps::pod(&packet.src).is_none() {
+        return Verdict::of(host::judge(skb, &packet));
+    }
+    masquerade::judge(skb, &packet, via_stack)
 }

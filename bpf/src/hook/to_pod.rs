@@ -2,12 +2,12 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_abi::{Direction, Reason};
+use weft_abi::{Hook, Reason};
 
 use crate::maps;
 use crate::parse::{self, Ethertype, mld, ndp};
 use crate::skb::Skb;
-use crate::stage::destination;
+use crate::stage::{destination, track};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -17,7 +17,7 @@ fn to_pod(ctx: TcContext) -> i32 {
     let bytes = skb.len();
     // An adopted pod may be sent anything: its bridge floods.
     let decision = judge(&mut skb).or_else(|reason| maps::adopted(skb.ifindex()).map(|_| Verdict::Pass).ok_or(reason));
-    conclude(&mut skb, Direction::Ingress, bytes, decision)
+    conclude(&mut skb, Hook::ToPod, bytes, decision)
 }
 
 #[inline(always)]
@@ -29,7 +29,7 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
         Ethertype::IPV4 => parse::ipv4(skb)?,
         Ethertype::IPV6 => {
             let packet = parse::ipv6(skb)?;
-            if packet.icmpv6 && ndp::kind(skb)?.is_some() {
+            if packet.is_icmpv6() && ndp::kind(skb)?.is_some() {
                 return Ok(Verdict::Pass);
             }
             // The node's own stack reports its groups on every link that comes up.
@@ -39,9 +39,12 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
             packet
         }
         Ethertype::ARP => return Ok(Verdict::Pass),
-        Ethertype::VLAN | Ethertype::SERVICE_VLAN => return Err(Reason::VlanTag),
-        _ => return Err(Reason::EtherType),
+        other => return Err(Ethertype::strange(other)),
     };
     destination::check(&packet, skb.ifindex())?;
+    if skb.ingress_ifindex() != 0 {
+        // Forwarded, and perhaps translated, for somebody else: the answers go the same way.
+        track::note(skb, &packet, false);
+    }
     Ok(Verdict::Pass)
 }

@@ -1,5 +1,7 @@
 //! The Ethernet header.
 
+use weft_abi::Reason;
+
 /// Ethertypes in host byte order.
 pub(crate) struct Ethertype;
 
@@ -11,6 +13,15 @@ impl Ethertype {
     pub(crate) const VLAN: u16 = 0x8100;
     /// 802.1ad.
     pub(crate) const SERVICE_VLAN: u16 = 0x88a8;
+
+    /// Why a frame of a type that no hook knows is dropped.
+    #[inline(always)]
+    pub(crate) fn strange(ethertype: u16) -> Reason {
+        match ethertype {
+            Self::VLAN | Self::SERVICE_VLAN => Reason::VlanTag,
+            _ => Reason::EtherType,
+        }
+    }
 }
 
 /// A MAC address, its half words as they lie in memory.

@@ -6,8 +6,29 @@ use super::packet::{is_group, src_mac};
 use super::{Ethernet, Packet};
 use crate::skb::Skb;
 
+/// The header without options, in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv4Header {
+    pub(crate) version_ihl: u8,
+    pub(crate) tos: u8,
+    pub(crate) total: u16,
+    pub(crate) id: u16,
+    pub(crate) fragment: u16,
+    pub(crate) ttl: u8,
+    pub(crate) protocol: u8,
+    pub(crate) checksum: u16,
+    pub(crate) src: u32,
+    pub(crate) dst: u32,
+}
+
+/// Of the fragment field: "more fragments" and the offset.
+pub(crate) const FRAGMENT: u16 = 0x3fff;
+/// Of the fragment field: the offset.
+pub(crate) const FRAGMENT_OFFSET: u16 = 0x1fff;
+
 /// Bytes of the header without options.
-const HEADER: usize = 20;
+const HEADER: usize = size_of::<Ipv4Header>();
 /// The Ethernet header and that.
 const HEADERS: usize = Ethernet::LEN + HEADER;
 
@@ -32,6 +53,10 @@ pub(crate) fn ipv4(skb: &mut Skb) -> Result<Packet, Reason> {
         src: Addr::from_v4_word(src),
         dst: Addr::from_v4_word(dst),
         multicast: is_group(&frame) || u32::from_be(dst) >> 28 == 0xe || dst == u32::MAX,
-        icmpv6: false,
+        protocol: frame.byte::<{ Ethernet::LEN + 9 }>(),
+        header,
+        fragment: u16::from_be(frame.half::<{ Ethernet::LEN + 6 }>()) & FRAGMENT,
+        hops: frame.byte::<{ Ethernet::LEN + 8 }>(),
+        v4: true,
     })
 }

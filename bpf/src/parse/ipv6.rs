@@ -3,14 +3,8 @@
 use weft_abi::{Addr, Reason};
 
 use super::packet::{is_group, src_mac};
-use super::{Ethernet, Packet};
+use super::{Ethernet, Packet, Protocol};
 use crate::skb::Skb;
-
-/// Next header of ICMPv6.
-pub(crate) const ICMPV6: u8 = 58;
-
-/// Next header of hop-by-hop options.
-const HOP_BY_HOP: u8 = 0;
 
 /// The fixed header.
 #[repr(C)]
@@ -40,7 +34,7 @@ pub(crate) fn ipv6(skb: &mut Skb) -> Result<Packet, Reason> {
     let payload = u32::from(u16::from_be(frame.half::<{ Ethernet::LEN + 4 }>()));
     let next_header = frame.byte::<{ Ethernet::LEN + 6 }>();
     // A jumbogram's length is in an option; no veth carries one, except as something to be segmented (BIG TCP).
-    let jumbogram = payload == 0 && next_header == HOP_BY_HOP && !gso;
+    let jumbogram = payload == 0 && next_header == Protocol::HOP_BY_HOP && !gso;
     if frame.byte::<{ Ethernet::LEN }>() >> 4 != 6 || payload + HEADER as u32 > room || jumbogram {
         return Err(Reason::Malformed);
     }
@@ -66,6 +60,10 @@ pub(crate) fn ipv6(skb: &mut Skb) -> Result<Packet, Reason> {
         src,
         dst,
         multicast: is_group(&frame) || dst.is_v6_multicast(),
-        icmpv6: next_header == ICMPV6,
+        protocol: next_header,
+        header: HEADER as u32,
+        fragment: 0,
+        hops: frame.byte::<{ Ethernet::LEN + 7 }>(),
+        v4: false,
     })
 }

@@ -1,6 +1,6 @@
 //! Multicast listener discovery (RFC 3810).
 
-use super::{Ethernet, Ethertype, ICMPV6, Ipv6Header};
+use super::{Ethernet, Ethertype, Ipv6Header, Protocol};
 use crate::skb::Skb;
 
 /// Hop-by-hop options right behind the fixed header, which hold the router alert, and the ICMPv6 type behind them.
@@ -14,9 +14,6 @@ pub(crate) struct Alert {
     kind: u8,
     code: u8,
 }
-
-/// Next header of hop-by-hop options.
-const HOP_BY_HOP: u8 = 0;
 
 /// ICMPv6 types of a report (version 1), a done and a report of version 2.
 const REPORTS: [u8; 3] = [131, 132, 143];
@@ -32,9 +29,9 @@ pub(crate) fn is_report(skb: &Skb) -> bool {
         return false;
     };
     let [v1, done, v2] = REPORTS;
-    header.next_header == HOP_BY_HOP
+    header.next_header == Protocol::HOP_BY_HOP
         && header.dst.words[0] == 0xff02_0000_u32.to_be()
-        && alert.next_header == ICMPV6
+        && alert.next_header == Protocol::ICMPV6
         && alert.len == 0
         && (alert.kind == v1 || alert.kind == done || alert.kind == v2)
 }

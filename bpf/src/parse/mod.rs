@@ -7,10 +7,14 @@ mod ipv6;
 pub(crate) mod mld;
 pub(crate) mod ndp;
 mod packet;
+mod quoted;
+mod transport;
 
 pub(crate) use arp::Arp;
 pub(crate) use ethernet::{Ethernet, Ethertype, Frame, Mac};
-pub(crate) use ipv4::ipv4;
-pub(crate) use ipv6::{ICMPV6, Ipv6Header, ipv6};
+pub(crate) use ipv4::{Ipv4Header, ipv4};
+pub(crate) use ipv6::{Ipv6Header, ipv6};
 pub(crate) use ndp::{LinkOption, NeighborMessage};
-pub(crate) use packet::Packet;
+pub(crate) use packet::{Packet, Protocol};
+pub(crate) use quoted::{Quoted, quoted};
+pub(crate) use transport::{Kind, Piece, Transport, ports_of, transport};

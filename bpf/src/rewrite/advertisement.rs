@@ -2,7 +2,7 @@
 
 use weft_abi::Pod;
 
-use crate::parse::{Ethernet, Frame, ICMPV6, Ipv6Header, LinkOption, NeighborMessage, ndp};
+use crate::parse::{Ethernet, Frame, Ipv6Header, LinkOption, NeighborMessage, Protocol, ndp};
 use crate::skb::Skb;
 
 /// A neighbour advertisement with the target's link-layer address.
@@ -37,7 +37,7 @@ pub(crate) fn advertisement(skb: &mut Skb, request: &Frame<NeighborMessage>, pod
 #[inline(always)]
 fn checksum(message: &NeighborMessage, [a, b, c, d, e, f]: [u8; 6]) -> u16 {
     let NeighborMessage { ipv6, kind, code, flags, target, .. } = *message;
-    let mut sum = u32::from(LENGTH.to_be()) + u32::from(u16::from(ICMPV6).to_be());
+    let mut sum = u32::from(LENGTH.to_be()) + u32::from(u16::from(Protocol::ICMPV6).to_be());
     for pair in [[kind, code], [LinkOption::TARGET, 1], [a, b], [c, d], [e, f]] {
         sum += u32::from(u16::from_ne_bytes(pair));
     }

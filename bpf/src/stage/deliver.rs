@@ -1,6 +1,6 @@
-//! Into a pod of this node, or on to its stack.
+//! Into a pod of this node.
 
-use weft_abi::Reason;
+use weft_abi::{Pod, Reason};
 
 use crate::maps;
 use crate::parse::{Ethernet, Packet};
@@ -8,13 +8,22 @@ use crate::rewrite;
 use crate::skb::Skb;
 use crate::verdict::Verdict;
 
-/// Puts the frame on the way to the pod with the destination address, if there is one.
+/// The pod with the destination address, if there is one.
 #[inline(always)]
-pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
-    if packet.multicast {
-        return Ok(Verdict::Pass);
-    }
-    let Some(receiver) = maps::pod(&packet.dst) else { return Ok(Verdict::Pass) };
-    rewrite::towards(receiver, &mut skb.bytes::<{ Ethernet::LEN }>().ok_or(Reason::Malformed)?);
-    Ok(Verdict::Deliver(receiver.ifindex))
+pub(crate) fn receiver(packet: &Packet) -> Option<&'static Pod> {
+    if packet.multicast { None } else { maps::pod(&packet.dst) }
+}
+
+/// Puts the frame on the way to the pod.
+#[inline(always)]
+pub(crate) fn deliver(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
+    rewrite::towards(pod, &mut skb.bytes::<{ Ethernet::LEN }>().ok_or(Reason::Malformed)?);
+    Ok(Verdict::Deliver(pod.ifindex))
+}
+
+/// The same for a packet that got the pod's address back.
+#[inline(always)]
+pub(crate) fn translated(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
+    deliver(skb, pod)?;
+    Ok(Verdict::Sent(Reason::Translated, skb.redirect_peer(pod.ifindex)))
 }

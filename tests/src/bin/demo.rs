@@ -7,10 +7,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use weft_tests::{demo, site};
 
-/// Three pods join a node, talk through eBPF, and leave; everything is removed at the end.
+/// Pods join a node or several, talk through eBPF, and leave; everything is removed at the end.
 #[derive(Debug, Parser)]
 #[command(name = "weft-demo", version)]
 struct Args {
+    /// Nodes; more than one are joined by an overlay and have a world behind a router
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    nodes: u8,
     /// Leave it up and say what to type next
     #[arg(long, conflicts_with = "down")]
     keep: bool,
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
     let outcome = match &args.serve {
         Some(page) => demo::web::serve(page),
         None if args.down => demo::down(args.plain),
-        None => demo::run(args.keep, args.plain),
+        None => demo::run(args.nodes, args.keep, args.plain),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

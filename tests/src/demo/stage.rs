@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -77,7 +77,7 @@ impl Stage {
         for family in Family::BOTH {
             let from = self.web.address(family)?;
             screen.step(&format!("client fetches {}", url(from)), || {
-                let page = self.wait_for_page(from)?;
+                let page = web::fetch_soon(self.client.netns(), from)?;
                 ensure!(page == PAGE, "another page came: {page:?}");
                 Ok(((), format!("{:?}", page.trim_end())))
             })?;
@@ -97,18 +97,6 @@ impl Stage {
             })?;
         }
         Ok(())
-    }
-
-    /// The server has only just been started.
-    fn wait_for_page(&self, from: IpAddr) -> Result<String> {
-        let until = Instant::now() + Duration::from_secs(2);
-        loop {
-            let page = self.client.netns().enter(|| web::fetch(from))?;
-            if page.is_ok() || Instant::now() > until {
-                return page;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// A pod that uses another pod's address.
@@ -218,7 +206,7 @@ fn answered(round_trip: Result<Duration>) -> Result<((), String)> {
     round_trip.map(|time| ((), format!("fastest of 3: {} us", time.as_micros())))
 }
 
-fn url(host: IpAddr) -> String {
+pub(super) fn url(host: IpAddr) -> String {
     match host {
         IpAddr::V4(host) => format!("http://{host}/"),
         IpAddr::V6(host) => format!("http://[{host}]/"),

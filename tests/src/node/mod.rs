@@ -239,11 +239,17 @@ impl Node {
         Pod::attach(self, &self.network())
     }
 
-    /// The address of this family under which pods see the node.
+    /// The address of this family under which pods see the node: the first of its pool.
+    ///
+    /// # Panics
+    ///
+    /// When the node has no pool of the family.
     pub fn gateway(&self, family: Family) -> IpAddr {
-        match family {
-            Family::V4 => [10, 244, 0, 1].into(),
-            Family::V6 => [0xfd00, 0x10, 0x244, 0, 0, 0, 0, 1].into(),
+        let mut pools = self.settings.pod_cidrs.iter().filter_map(|cidr| cidr.split('/').next()?.parse().ok());
+        match pools.find(|network| family.has(network)) {
+            Some(IpAddr::V4(network)) => IpAddr::from((network.to_bits() + 1).to_be_bytes()),
+            Some(IpAddr::V6(network)) => IpAddr::from((network.to_bits() + 1).to_be_bytes()),
+            None => unreachable!("a node without a {family:?} pool was asked for its address in it"),
         }
     }
 

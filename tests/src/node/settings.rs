@@ -10,6 +10,14 @@ pub enum Attach {
 }
 
 impl Attach {
+    /// What the agent chooses on this kernel by itself: TCX links from Linux 6.6 on.
+    pub fn preferred() -> Self {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        if version >= (6, 6) { Self::Tcx } else { Self::Clsact }
+    }
+
     /// The word of the agent's flag.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, Icmpv4Type, 
 use weft_cni::mac::Mac;
 
 /// Link-layer source and destination.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Source MAC.
     pub src: Mac,

@@ -57,6 +57,15 @@ impl FrameSocket {
             }
         }
     }
+
+    /// Every frame until the device has been silent for that long.
+    pub fn until_silent(&self, silence: Duration) -> Result<Vec<Vec<u8>>> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.wait_for(silence, |_| true)? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
 }
 
 /// The address of a device for frames of every protocol.

@@ -2,8 +2,11 @@
 
 pub mod baseline;
 mod context;
+mod layout;
 mod maps;
 pub mod scene;
+pub mod tunnel;
+pub mod underlay;
 pub mod wire;
 
 use std::fmt;
@@ -12,12 +15,16 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::maps::RingBuf;
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
-use weft_abi::{Direction, Event, Reason, map};
+use weft_abi::{Direction, Event, EventKind, Reason, global, map};
 
 pub use context::Skb;
 pub use maps::Counts;
+pub use weft_abi::Hook;
 
 use crate::need;
+use crate::netns::Netns;
+
+use layout::Layout as _;
 
 /// The device that the kernel takes for a packet of which nothing else is said: `lo`, whose MAC is all zero.
 pub const IFINDEX: u32 = 1;
@@ -25,14 +32,8 @@ pub const IFINDEX: u32 = 1;
 /// Room for what comes out: the largest packet that the kernel takes in fits a page.
 const ROOM: usize = 8192;
 
-/// A hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// What the pod sends.
-    FromPod,
-    /// What the node sends to the pod.
-    ToPod,
-}
+/// UDP port of the overlay that the programs are loaded with.
+pub const OVERLAY_PORT: u16 = 8472;
 
 /// What a hook answers the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +55,18 @@ pub struct Outcome {
     pub action: Action,
     /// The packet afterwards.
     pub bytes: Vec<u8>,
-    /// The record, if one was left.
+    /// The record of a drop, if it was one.
     pub event: Option<Event>,
+    /// Records left because somebody traces the packet.
+    pub traces: Vec<Event>,
 }
 
 /// The loaded programs with maps of their own, empty at first.
 pub struct Programs {
     ebpf: Ebpf,
     events: RingBuf<aya::maps::MapData>,
+    /// Whose devices, routes and sockets the programs see; those of the caller's thread if there is none.
+    netns: Option<Netns>,
 }
 
 impl fmt::Debug for Programs {
@@ -70,32 +75,34 @@ impl fmt::Debug for Programs {
     }
 }
 
-impl Hook {
-    fn program(self) -> &'static str {
-        match self {
-            Self::FromPod => weft_abi::Hook::FromPod.name(),
-            Self::ToPod => weft_abi::Hook::ToPod.name(),
-        }
-    }
-
-    /// The direction that it counts in.
-    pub fn direction(self) -> Direction {
-        match self {
-            Self::FromPod => Direction::Egress,
-            Self::ToPod => Direction::Ingress,
-        }
+/// The direction that a hook counts in.
+pub fn direction(hook: Hook) -> Direction {
+    match hook {
+        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay => Direction::Egress,
+        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay => Direction::Ingress,
     }
 }
 
 impl Programs {
-    /// Loads `target/ebpf/weft.o`.
+    /// Loads `target/ebpf/weft.o`, with overlay and without host routing.
     pub fn load() -> Result<Self> {
+        Self::load_for(None, false)
+    }
+
+    /// Loads `target/ebpf/weft.o` to run inside a namespace.
+    pub fn load_for(netns: Option<Netns>, host_routing: bool) -> Result<Self> {
         need::root()?;
         let object = need::workspace().join("target/ebpf/weft.o");
         ensure!(object.is_file(), "{} is missing: run `cargo xtask build-ebpf`", object.display());
+        let (port, host_routing) = (u32::from(OVERLAY_PORT), u32::from(host_routing));
         // Nothing in the programs is relocated by the kernel's own types, and parsing those takes a while.
-        let mut ebpf = EbpfLoader::new().btf(None).load_file(&object).context("load the maps")?;
-        for hook in [Hook::FromPod, Hook::ToPod] {
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global(global::OVERLAY_PORT, &port, true)
+            .override_global(global::HOST_ROUTING, &host_routing, true)
+            .load_file(&object)
+            .context("load the maps")?;
+        for hook in Hook::ALL {
             let loaded = classifier(&mut ebpf, hook)?.load();
             if let Err(ProgramError::LoadError { verifier_log, io_error }) = &loaded {
                 bail!("{io_error}: {hook:?} is refused: {verifier_log}");
@@ -103,7 +110,12 @@ impl Programs {
             loaded.with_context(|| format!("load {hook:?}"))?;
         }
         let events = RingBuf::try_from(ebpf.take_map(map::EVENTS).context("no map of events")?)?;
-        Ok(Self { ebpf, events })
+        Ok(Self { ebpf, events, netns })
+    }
+
+    /// The namespace that it runs in.
+    pub fn netns(&self) -> Option<&Netns> {
+        self.netns.as_ref()
     }
 
     /// Runs a hook on a packet; fails unless exactly one verdict was counted, with its bytes, and recorded if it is a
@@ -112,42 +124,62 @@ impl Programs {
         let packet = packet.into();
         let before = self.counts()?;
         let mut bytes = vec![0; ROOM];
-        let result = classifier(&mut self.ebpf, hook)?.test_run(TestRunOptions {
-            data_in: Some(packet.bytes()),
-            data_out: Some(&mut bytes),
-            ctx_in: Some(&packet.context()),
-            ..TestRunOptions::new()
-        })?;
+        let program = classifier(&mut self.ebpf, hook)?;
+        let mut test = || {
+            program.test_run(TestRunOptions {
+                data_in: Some(packet.bytes()),
+                data_out: Some(&mut bytes),
+                ctx_in: Some(&packet.context()),
+                ..TestRunOptions::new()
+            })
+        };
+        let result = match &self.netns {
+            Some(netns) => netns.enter(test)?,
+            None => test(),
+        }?;
         bytes.truncate(usize::try_from(result.data_size_out)?);
         let action = action(result.return_value)?;
 
         let counted = self.counts()?.since(&before);
-        let [(reason, direction, count)] = counted.as_slice() else { bail!("one packet was counted as {counted:?}") };
+        let [(reason, counted_as, count)] = counted.as_slice() else { bail!("one packet was counted as {counted:?}") };
         let len = u64::try_from(packet.bytes().len())?;
-        ensure!(*direction == hook.direction(), "{hook:?} counted {reason:?} as {direction:?}");
+        ensure!(*counted_as == direction(hook), "{hook:?} counted {reason:?} as {counted_as:?}");
         ensure!((count.packets, count.bytes) == (1, len), "{len} bytes were counted as {count:?}");
-        let event = self.events.next().map(|bytes| maps::event(&bytes)).transpose()?;
-        ensure!(self.events.next().is_none(), "one packet left two records");
+        let mut records = Vec::new();
+        while let Some(bytes) = self.events.next() {
+            records.push(Event::from_bytes(&bytes)?);
+        }
+        let (mut drops, traces): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.kind == EventKind::Drop as u8);
+        let event = drops.pop();
+        ensure!(drops.is_empty(), "one packet left two records: {drops:?}");
         ensure!(event.is_some() == reason.is_drop(), "{reason:?} left {event:?}");
         ensure!((action == Action::Shot) == reason.is_drop(), "{reason:?} told the kernel {action:?}");
-        Ok(Outcome { reason: *reason, action, bytes, event })
+        Ok(Outcome { reason: *reason, action, bytes, event, traces })
     }
 
     /// Nanoseconds of one run, the mean of many on the same packet, which the hook must leave as it finds it.
     pub fn time(&mut self, hook: Hook, packet: impl Into<Skb>, repeat: u32) -> Result<u128> {
         let packet = packet.into();
-        let result = classifier(&mut self.ebpf, hook)?.test_run(TestRunOptions {
-            data_in: Some(packet.bytes()),
-            ctx_in: Some(&packet.context()),
-            repeat,
-            ..TestRunOptions::new()
-        })?;
+        let program = classifier(&mut self.ebpf, hook)?;
+        let test = || {
+            program.test_run(TestRunOptions {
+                data_in: Some(packet.bytes()),
+                ctx_in: Some(&packet.context()),
+                repeat,
+                ..TestRunOptions::new()
+            })
+        };
+        let result = match &self.netns {
+            Some(netns) => netns.enter(test)?,
+            None => test(),
+        }?;
         Ok(result.duration.as_nanos())
     }
 }
 
 fn classifier(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut SchedClassifier> {
-    let program = ebpf.program_mut(hook.program()).with_context(|| format!("no program {}", hook.program()))?;
+    let program = ebpf.program_mut(hook.name()).with_context(|| format!("no program {}", hook.name()))?;
     Ok(program.try_into()?)
 }
 

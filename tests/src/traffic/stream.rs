@@ -37,7 +37,7 @@ pub fn connect(target: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn set_deadline(stream: &TcpStream) -> Result<()> {
+pub(super) fn set_deadline(stream: &TcpStream) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).context("set a deadline")?;
     stream.set_write_timeout(Some(Duration::from_secs(10))).context("set a deadline")
 }

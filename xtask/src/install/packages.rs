@@ -8,7 +8,7 @@ use super::{apt, say};
 use crate::process;
 
 /// What must be there, and Debian's package that brings it: a program of `PATH`, or a file.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 16] = [
     ("cc", "gcc"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
@@ -17,7 +17,9 @@ const NEEDED: [(&str, &str); 14] = [
     ("setpriv", "util-linux"),
     ("mount", "mount"),
     ("bpftool", "bpftool"),
+    ("ethtool", "ethtool"),
     ("iptables", "iptables"),
+    ("nft", "nftables"),
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),

@@ -1,19 +1,26 @@
 //! The packet as the kernel hands it over: the one place with pointers into it.
 #![expect(unsafe_code, reason = "packet bytes are reached by pointers that the verifier follows")]
 
+mod bytes;
+mod checksum;
+mod route;
+mod socket;
+mod tunnel;
+
 use core::arch::asm;
-use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM};
-use aya_ebpf::helpers::{
-    bpf_redirect, bpf_redirect_peer, bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_pull_data,
-    bpf_skb_store_bytes,
-};
+use aya_ebpf::helpers::{bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
 
+pub(crate) use bytes::Bytes;
+pub(crate) use checksum::Checksum;
+
+use weft_abi::Addr;
+
 use crate::parse::mld::Alert;
-use crate::parse::{Arp, Ethernet, Frame, Ipv6Header, LinkOption, NeighborMessage};
+use crate::parse::{Arp, Ethernet, Frame, Ipv4Header, Ipv6Header, LinkOption, NeighborMessage};
 use crate::rewrite::Advertisement;
 
 /// Types that lie in a packet.
@@ -33,8 +40,16 @@ macro_rules! wire {
 }
 wire!(
     u8 = 1,
+    u16 = 2,
+    [u16; 2] = 4,
+    u32 = 4,
+    [u8; 6] = 6,
+    [u8; 8] = 8,
     Ethernet = 14,
     [u32; 2] = 8,
+    [u32; 4] = 16,
+    Addr = 16,
+    Ipv4Header = 20,
     Ipv6Header = 40,
     Arp = 28,
     NeighborMessage = 64,
@@ -48,13 +63,18 @@ pub(crate) struct Skb {
     ctx: *mut __sk_buff,
 }
 
-/// The first `N` bytes of a packet; nothing can move them while this lives.
-///
-/// Words are read and written by instructions of our own: the kernel lets a program reach packets unaligned, LLVM
-/// believes that it must go byte by byte.
-pub(crate) struct Bytes<'a, const N: usize> {
-    start: usize,
-    skb: PhantomData<&'a mut Skb>,
+/// What `from_pod` says of a packet to the hook at the device that it leaves by (`tc_index`, which stays on the packet
+/// within the node and which from_pod always sets: a pod could have).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u32);
+
+impl Mark {
+    /// It has been through the node's stack, or is the node's own.
+    pub(crate) const STACK: Self = Self(0);
+    /// Straight from a pod.
+    pub(crate) const POD: Self = Self(1);
+    /// Straight from a pod to another node's pod: nothing is left to be done.
+    pub(crate) const DONE: Self = Self(2);
 }
 
 /// Bytes before a frame in [`Frame`].
@@ -65,13 +85,22 @@ const fn frame_len<H>() -> u32 {
     (Ethernet::LEN + size_of::<H>()) as u32
 }
 
-/// `PACKET_HOST` of `linux/if_packet.h`.
-const PACKET_HOST: u32 = 0;
-
 impl Skb {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
         Self { ctx: ctx.skb.skb }
+    }
+
+    /// The packet that a function of our own was called with.
+    #[inline(always)]
+    pub(crate) fn of(ctx: *mut __sk_buff) -> Self {
+        Self { ctx }
+    }
+
+    /// Calls a function that is verified by itself; what is known of the packet's bytes is forgotten.
+    #[inline(always)]
+    pub(crate) fn call(&mut self, function: extern "C" fn(*mut __sk_buff) -> u32) -> u32 {
+        function(self.ctx)
     }
 
     /// Bytes on the wire, Ethernet header included.
@@ -98,10 +127,35 @@ impl Skb {
         self.field(offset_of!(__sk_buff, vlan_present)) != 0
     }
 
+    /// Bytes of payload in each packet that this one is to be segmented into later; 0 if it is not.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        self.field(offset_of!(__sk_buff, gso_size))
+    }
+
     /// Whether the packet is to be segmented later, so that its length field may be 0.
     #[inline(always)]
     pub(crate) fn is_gso(&self) -> bool {
-        self.field(offset_of!(__sk_buff, gso_size)) != 0
+        self.gso_size() != 0
+    }
+
+    /// The device by which the packet came to the node; 0 if the node itself made it.
+    #[inline(always)]
+    pub(crate) fn ingress_ifindex(&self) -> u32 {
+        self.field(offset_of!(__sk_buff, ingress_ifindex))
+    }
+
+    /// What our hook before this one left on the packet.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.field(offset_of!(__sk_buff, tc_index)))
+    }
+
+    /// Leaves word for our hook behind this one.
+    #[inline(always)]
+    pub(crate) fn set_mark(&mut self, mark: Mark) {
+        // SAFETY: the field is a writable `u32` of the context.
+        unsafe { self.ctx.byte_add(offset_of!(__sk_buff, tc_index)).cast::<u32>().write(mark.0) }
     }
 
     /// The packet's first `N` bytes; `None` if it is shorter.
@@ -119,7 +173,7 @@ impl Skb {
                 return None;
             }
         }
-        Some(Bytes { start, skb: PhantomData })
+        Some(Bytes::at(start))
     }
 
     /// A copy of what lies `offset` bytes into the packet, linear or not.
@@ -131,6 +185,15 @@ impl Skb {
             let size = size_of::<T>() as u32;
             let result = bpf_skb_load_bytes(self.ctx.cast(), offset as u32, value.as_mut_ptr().cast(), size);
             (result == 0).then(|| value.assume_init())
+        }
+    }
+
+    /// Copies what lies `offset` bytes into the packet; zeros, and false, if it is too short.
+    #[inline(always)]
+    pub(crate) fn fill<T: Wire>(&self, offset: usize, value: &mut T) -> bool {
+        // SAFETY: the context is the kernel's; it writes as many bytes as the value has, and any are a value.
+        unsafe {
+            bpf_skb_load_bytes(self.ctx.cast(), offset as u32, (&raw mut *value).cast(), size_of::<T>() as u32) == 0
         }
     }
 
@@ -161,23 +224,14 @@ impl Skb {
         (result == 0).then_some(())
     }
 
-    /// Asks the kernel to put the packet into the pod behind that host interface; the hook's result.
+    /// The destination address, read from the packet once more.
     #[inline(always)]
-    pub(crate) fn redirect_peer(&mut self, ifindex: u32) -> i32 {
-        if self.field(offset_of!(__sk_buff, pkt_type)) != PACKET_HOST {
-            // Linux 5.10 loses a redirected packet of any other type.
-            // SAFETY: the context is the kernel's. It refuses only types that no received frame has.
-            unsafe { bpf_skb_change_type(self.ctx, PACKET_HOST) };
+    pub(crate) fn destination(&self, v4: bool) -> Option<Addr> {
+        if v4 {
+            self.load(Ethernet::LEN + 16).map(Addr::from_v4_word)
+        } else {
+            self.load(Ethernet::LEN + 24).map(Addr::from_v6_words)
         }
-        // SAFETY: takes numbers; an interface that is gone drops the packet.
-        unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
-    }
-
-    /// Asks the kernel to send the packet out of the device it came from; the hook's result.
-    #[inline(always)]
-    pub(crate) fn send_back(&self) -> i32 {
-        // SAFETY: takes numbers.
-        unsafe { bpf_redirect(self.ifindex(), 0) as i32 }
     }
 
     #[inline(always)]
@@ -207,57 +261,5 @@ impl Skb {
     fn field(&self, offset: usize) -> u32 {
         // SAFETY: `offset` is that of a `u32` in the context.
         unsafe { self.ctx.byte_add(offset).cast::<u32>().read() }
-    }
-}
-
-impl<const N: usize> Bytes<'_, N> {
-    /// The byte at an offset.
-    #[inline(always)]
-    pub(crate) fn byte<const AT: usize>(&self) -> u8 {
-        const { assert!(AT < N) };
-        let value: u64;
-        // SAFETY: the byte lies in the packet.
-        unsafe {
-            asm!("{v} = *(u8 *)({p} + {at})", v = out(reg) value, p = in(reg) self.start, at = const AT,
-                options(pure, readonly, nostack));
-        }
-        value as u8
-    }
-
-    /// The two bytes at an offset, in memory order.
-    #[inline(always)]
-    pub(crate) fn half<const AT: usize>(&self) -> u16 {
-        const { assert!(AT + 2 <= N) };
-        let value: u64;
-        // SAFETY: the bytes lie in the packet.
-        unsafe {
-            asm!("{v} = *(u16 *)({p} + {at})", v = out(reg) value, p = in(reg) self.start, at = const AT,
-                options(pure, readonly, nostack));
-        }
-        value as u16
-    }
-
-    /// The four bytes at an offset, in memory order.
-    #[inline(always)]
-    pub(crate) fn word<const AT: usize>(&self) -> u32 {
-        const { assert!(AT + 4 <= N) };
-        let value: u64;
-        // SAFETY: the bytes lie in the packet.
-        unsafe {
-            asm!("{v} = *(u32 *)({p} + {at})", v = out(reg) value, p = in(reg) self.start, at = const AT,
-                options(pure, readonly, nostack));
-        }
-        value as u32
-    }
-
-    /// Writes four bytes at an offset, in memory order.
-    #[inline(always)]
-    pub(crate) fn set_word<const AT: usize>(&mut self, value: u32) {
-        const { assert!(AT + 4 <= N) };
-        // SAFETY: the bytes lie in the packet.
-        unsafe {
-            asm!("*(u32 *)({p} + {at}) = {v}", v = in(reg) u64::from(value), p = in(reg) self.start, at = const AT,
-                options(nostack));
-        }
     }
 }

@@ -1,0 +1,114 @@
+//! When a flow was last seen, and how far its end has come.
+
+use weft_abi::{Flow, FlowFlags, Nat, Tuple};
+
+use crate::maps::{self, Live};
+use crate::parse::Transport;
+
+/// TCP flags that change what is known of a flow.
+const EVENTFUL: u8 = Transport::SYN | Transport::FIN | Transport::RST;
+
+/// The closing flags of a flow.
+const CLOSING: u32 = FlowFlags::FIN_INSIDE | FlowFlags::FIN_OUTSIDE | FlowFlags::RESET;
+
+/// A packet of a flow that is not translated. Written only when something changed.
+#[inline(always)]
+pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
+    let now = maps::now();
+    let before = flow.get();
+    let begun_here = outbound == (before.flags & FlowFlags::INBOUND == 0);
+    let flags = closing(before.flags, tcp, outbound) | if begun_here { confirmed(tcp) } else { FlowFlags::REPLIED };
+    if before.seen != now || before.flags != flags {
+        flow.update(|flow| {
+            flow.seen = now;
+            flow.flags = flags;
+        });
+    }
+}
+
+/// A packet from the inside of a translated flow.
+#[inline(always)]
+pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
+    let Flow { seen, flags, .. } = flow.get();
+    if seen != maps::now() || tcp & EVENTFUL != 0 || flags | confirmed(tcp) != flags {
+        refresh(flow, tuple, tcp);
+    }
+}
+
+/// Once a tick, and whenever TCP begins or ends. The way back is looked at too, so that the kernel does not take it for
+/// forgotten, and made again if it was.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
+    let now = maps::now();
+    let before = flow.get();
+    let flags = closing(before.flags, tcp, true) | confirmed(tcp);
+    let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST);
+    let back = Tuple { inside: before.nat_addr, inside_port: before.nat_port, ..*tuple };
+    match maps::nat(&back) {
+        Some(nat) if begins(tcp) && nat.get().flags & CLOSING != 0 => nat.update(|nat| {
+            nat.seen = 0;
+            nat.flags = kept;
+        }),
+        Some(_) => {}
+        None => {
+            let nat = Nat { flags: kept, inside: tuple.inside, inside_port: tuple.inside_port, ..Nat::default() };
+            // Taken by another flow meanwhile: then this one is answered no more.
+            let _ = maps::add_nat(&back, &nat);
+        }
+    }
+    flow.update(|flow| {
+        flow.seen = now;
+        flow.flags = flags;
+        if begins(tcp) && before.flags & CLOSING != 0 {
+            flow.created = now;
+        }
+    });
+}
+
+/// A packet from the outside of a translated flow. Written only when something changed.
+#[inline(always)]
+pub(crate) fn touch_in(nat: Live<Nat>, before: &Nat, tcp: u8) {
+    let now = maps::now();
+    let flags = closing(before.flags, tcp, false);
+    if before.seen != now || before.flags != flags {
+        nat.update(|nat| {
+            nat.seen = now;
+            nat.flags = flags;
+        });
+    }
+}
+
+/// What a packet of the side that began the flow says of it: an acknowledgement without SYN comes after the answer.
+#[inline(always)]
+pub(crate) fn confirmed(tcp: u8) -> u32 {
+    if tcp & (Transport::SYN | Transport::ACK) == Transport::ACK { FlowFlags::CONFIRMED } else { 0 }
+}
+
+/// Whether the packet asks for a new connection.
+#[inline(always)]
+pub(crate) fn begins(tcp: u8) -> bool {
+    tcp & (Transport::SYN | Transport::ACK) == Transport::SYN
+}
+
+#[inline(always)]
+fn closing(flags: u32, tcp: u8, outbound: bool) -> u32 {
+    if tcp & EVENTFUL == 0 {
+        return flags;
+    }
+    if begins(tcp) {
+        // The ports are used anew: what came before has ended.
+        return if flags & CLOSING == 0 {
+            flags
+        } else {
+            flags & !(CLOSING | FlowFlags::REPLIED | FlowFlags::CONFIRMED)
+        };
+    }
+    let fin = match (tcp & Transport::FIN != 0, outbound) {
+        (false, _) => 0,
+        (true, true) => FlowFlags::FIN_INSIDE,
+        (true, false) => FlowFlags::FIN_OUTSIDE,
+    };
+    flags | fin | if tcp & Transport::RST != 0 { FlowFlags::RESET } else { 0 }
+}

@@ -1,0 +1,43 @@
+//! From another machine to a pod's own address.
+
+use weft_abi::{FlowFlags, PeerFlags, Pod, Reason};
+
+use super::{age, deliver, fragment, track};
+use crate::maps;
+use crate::parse::{self, Packet, Transport};
+use crate::skb::Skb;
+use crate::verdict::Verdict;
+
+/// Delivers the packet. The flow of somebody who is no peer's pod is recorded, so that the answers keep their source.
+#[inline(always)]
+pub(crate) fn judge(skb: &mut Skb, packet: &Packet, pod: &Pod) -> Result<Verdict, Reason> {
+    match maps::peer(&packet.src) {
+        Some(peer) if peer.flags & PeerFlags::NODE == 0 => {
+            // Pods of this node, and those behind the overlay, do not come this way.
+            if peer.device != 0 || peer.flags & PeerFlags::LOCAL != 0 {
+                return Err(Reason::PeerSource);
+            }
+        }
+        _ => record(skb, packet),
+    }
+    if track::is_via_stack(skb, packet, pod, false) {
+        return Ok(Verdict::Pass);
+    }
+    deliver::deliver(skb, pod)
+}
+
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn record(skb: &mut Skb, packet: &Packet) {
+    let Ok(mut transport) = parse::transport(skb, packet) else { return };
+    if !fragment::complete(packet, &mut transport) {
+        return;
+    }
+    let tuple = transport.inbound(packet);
+    match maps::flow(&tuple) {
+        Some(flow) => age::touch(flow, transport.flags, false),
+        // What tears down a flow that is not known begins none.
+        None if transport.flags & Transport::RST != 0 => {}
+        None => track::add(&tuple, FlowFlags::INBOUND | age::confirmed(transport.flags), skb.ifindex()),
+    }
+}

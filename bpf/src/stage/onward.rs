@@ -1,0 +1,89 @@
+//! From a pod to somebody who is not on this node: through the overlay, by the node's routes, or to its stack.
+
+use weft_abi::{Peer, PeerFlags, Reason};
+
+use crate::parse::{self, Ethernet, Packet, Protocol};
+use crate::rewrite;
+use crate::skb::{Mark, Skb};
+use crate::verdict::Verdict;
+use crate::{config, maps};
+
+/// Bytes of a TCP header's first word with its length, from the header's begin.
+const TCP_LENGTH: u32 = 12;
+
+/// Sends the packet on its way; what no way is known for, the stack sees to.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
+    match maps::peer(&packet.dst).filter(|peer| peer.flags & PeerFlags::NODE == 0) {
+        Some(peer) if peer.device != 0 => tunnel(skb, packet, peer),
+        // A pod of ours that is gone: the stack knows what to answer.
+        Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => Ok(Verdict::Pass),
+        Some(_) => route(skb, packet, Mark::DONE),
+        None => {
+            if packet.protocol == Protocol::UDP && config::overlay_port() != 0 {
+                refuse_tunnel(skb, packet)?;
+            }
+            route(skb, packet, Mark::POD)
+        }
+    }
+}
+
+/// Through the overlay, if the packet fits.
+#[inline(always)]
+fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Result<Verdict, Reason> {
+    if segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
+        // Too big: the stack answers so, by the route of the range.
+        return Ok(Verdict::Pass);
+    }
+    skb.set_mark(Mark::DONE);
+    Ok(Verdict::Sent(Reason::Tunnelled, skb.send_by(peer.device)))
+}
+
+/// By the node's routes, if they lead out of an uplink and the packet fits.
+#[inline(always)]
+fn route(skb: &mut Skb, packet: &Packet, mark: Mark) -> Result<Verdict, Reason> {
+    // At its last hop it is the stack that says so.
+    if !config::host_routing() || packet.hops <= 1 {
+        return Ok(Verdict::Pass);
+    }
+    let Some(hop) = skb.route(packet, segment(skb, packet)) else { return Ok(Verdict::Pass) };
+    if maps::uplink(hop.ifindex).is_none() {
+        return Ok(Verdict::Pass);
+    }
+    rewrite::count_down(skb, packet)?;
+    skb.set_mark(mark);
+    Ok(Verdict::Sent(Reason::Routed, skb.send_to(&hop)))
+}
+
+/// Bytes that the largest packet on the wire will have, from its IP header on.
+#[inline(always)]
+fn segment(skb: &Skb, packet: &Packet) -> u32 {
+    let gso = skb.gso_size();
+    if gso == 0 {
+        return skb.len() - Ethernet::LEN as u32;
+    }
+    let header = match packet.protocol {
+        Protocol::TCP => {
+            let length = skb.load::<u8>((packet.payload() + TCP_LENGTH) as usize).unwrap_or_default();
+            u32::from(length >> 4) * 4
+        }
+        Protocol::UDP => 8,
+        _ => 0,
+    };
+    gso + packet.header + header
+}
+
+/// No pod speaks to other nodes in the overlay's name: what the node translates would pass for its own.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn is_tunnel(skb: &mut Skb, packet: &Packet) -> bool {
+    parse::transport(skb, packet).is_ok_and(|transport| transport.dst == config::overlay_port())
+}
+
+#[inline(always)]
+fn refuse_tunnel(skb: &mut Skb, packet: &Packet) -> Result<(), Reason> {
+    if is_tunnel(skb, packet) { Err(Reason::TunnelSpoof) } else { Ok(()) }
+}

@@ -1,0 +1,63 @@
+//! Flows that the node's stack has carried return through it, so that what it translated is translated back.
+
+use weft_abi::{Flow, FlowFlags, Pod, PodFlags, Tuple};
+
+use super::{age, fragment};
+use crate::maps;
+use crate::parse::{self, Packet};
+use crate::skb::Skb;
+
+/// Whether a packet from or to that local pod has to go through the stack.
+#[inline(always)]
+pub(crate) fn is_via_stack(skb: &mut Skb, packet: &Packet, pod: &Pod, outbound: bool) -> bool {
+    pod.flags & PodFlags::VIA_STACK != 0 && look_up(skb, packet, outbound)
+}
+
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn look_up(skb: &mut Skb, packet: &Packet, outbound: bool) -> bool {
+    let Ok(mut transport) = parse::transport(skb, packet) else { return false };
+    if !fragment::complete(packet, &mut transport) {
+        return false;
+    }
+    let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
+    let Some(flow) = maps::flow(&tuple) else { return false };
+    age::touch(flow, transport.flags, outbound);
+    flow.get().flags & FlowFlags::VIA_STACK != 0
+}
+
+/// Notes that the stack has carried a packet of the flow between a local pod and somebody else.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn note(skb: &mut Skb, packet: &Packet, outbound: bool) {
+    let Ok(mut transport) = parse::transport(skb, packet) else { return };
+    if !fragment::complete(packet, &mut transport) {
+        return;
+    }
+    let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
+    match maps::flow(&tuple) {
+        Some(flow) => {
+            age::touch(flow, transport.flags, outbound);
+            if flow.get().flags & FlowFlags::VIA_STACK == 0 {
+                flow.update(|flow| flow.flags |= FlowFlags::VIA_STACK);
+                maps::set_via_stack(&tuple.inside);
+            }
+        }
+        None => {
+            let begun = if outbound { 0 } else { FlowFlags::INBOUND };
+            add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(transport.flags), skb.ifindex());
+        }
+    }
+}
+
+/// Records a flow that is not translated by us.
+#[inline(always)]
+pub(crate) fn add(tuple: &Tuple, flags: u32, ifindex: u32) {
+    let now = maps::now();
+    let flow = Flow { seen: now, created: now, flags, ifindex, ..Flow::default() };
+    // Without room the next packet tries again.
+    if maps::add_flow(tuple, &flow).is_ok() && flags & FlowFlags::VIA_STACK != 0 {
+        maps::set_via_stack(&tuple.inside);
+    }
+}

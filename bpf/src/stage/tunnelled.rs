@@ -1,0 +1,20 @@
+//! From another node through the overlay.
+
+use weft_abi::{PeerFlags, Reason};
+
+use crate::maps;
+use crate::parse::Packet;
+use crate::skb::Skb;
+
+/// Only a peer may send tunnel packets, in its own network, and only for those who live there.
+#[inline(always)]
+pub(crate) fn check(skb: &Skb, packet: &Packet) -> Result<(), Reason> {
+    let (node, vni) = skb.tunnel().ok_or(Reason::UnknownPeer)?;
+    let home = maps::peer(&packet.src);
+    match home {
+        Some(peer) if peer.device != 0 && peer.node == node && peer.vni == vni => Ok(()),
+        Some(peer) if peer.vni != vni && peer.node == node => Err(Reason::UnknownPeer),
+        _ if maps::peer(&node).is_some_and(|peer| peer.flags & PeerFlags::NODE != 0) => Err(Reason::PeerSource),
+        _ => Err(Reason::UnknownPeer),
+    }
+}

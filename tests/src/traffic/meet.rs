@@ -1,0 +1,124 @@
+//! A client and a server that tell each other's addresses: who was seen, and who answered.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Socket, Type};
+
+use super::stream;
+use crate::netns::Netns;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One conversation, as both ends saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The client's own address.
+    pub client: SocketAddr,
+    /// The client as the server saw it.
+    pub seen: SocketAddr,
+}
+
+/// The server end of conversations.
+#[derive(Debug)]
+pub struct Tcp {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Tcp {
+    /// Listens at any port.
+    pub fn listen(netns: &Netns, address: IpAddr) -> Result<Self> {
+        Self::listen_at(netns, SocketAddr::new(address, 0))
+    }
+
+    /// Listens at a port.
+    pub fn listen_at(netns: &Netns, address: SocketAddr) -> Result<Self> {
+        let listener = netns.enter(|| TcpListener::bind(address))?;
+        let listener = listener.with_context(|| format!("listen at {address} in {}", netns.name()))?;
+        let address = listener.local_addr().context("ask for a listener's port")?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets a client in a namespace talk with the server by this target, which need not be the server's address.
+    pub fn meet(&self, client: &Netns, target: SocketAddr) -> Result<Met> {
+        self.pair(client, None, target).map(|(_, _, met)| met)
+    }
+
+    /// The same, and both ends of the connection.
+    pub fn pair(
+        &self,
+        client: &Netns,
+        from_port: Option<u16>,
+        target: SocketAddr,
+    ) -> Result<(TcpStream, TcpStream, Met)> {
+        let mut near = client.enter(|| connect_from(from_port, target))??;
+        let (mut far, seen) = self.accept()?;
+        near.write_all(b"?").context("ask")?;
+        let mut byte = [0];
+        far.read_exact(&mut byte).context("be asked")?;
+        far.write_all(b"!").context("answer")?;
+        near.read_exact(&mut byte).context("be answered")?;
+        let met = Met { client: near.local_addr().context("ask for the client's address")?, seen };
+        Ok((near, far, met))
+    }
+
+    fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
+        let (far, seen) = self.listener.accept().context("accept")?;
+        stream::set_deadline(&far)?;
+        Ok((far, unmapped(seen)))
+    }
+}
+
+/// Connects from a port of the caller's choice.
+pub fn connect_from(port: Option<u16>, target: SocketAddr) -> Result<TcpStream> {
+    let Some(port) = port else { return stream::connect(target) };
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).context("open a socket")?;
+    socket.set_reuse_address(true).context("share a port")?;
+    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    socket.bind(&SocketAddr::new(any, port).into()).with_context(|| format!("bind to port {port}"))?;
+    socket.connect_timeout(&target.into(), PATIENCE).with_context(|| format!("connect to {target}"))?;
+    let stream = TcpStream::from(socket);
+    stream::set_deadline(&stream)?;
+    Ok(stream)
+}
+
+/// One UDP datagram of this size to a server and one back, through whatever is between.
+pub fn udp(client: &Netns, server: &UdpSocket, target: SocketAddr, size: usize) -> Result<Met> {
+    let any: IpAddr = if target.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    udp_from(&udp_socket(client, SocketAddr::new(any, 0))?, server, target, size)
+}
+
+/// The same from a socket of the caller's.
+pub fn udp_from(asking: &UdpSocket, server: &UdpSocket, target: SocketAddr, size: usize) -> Result<Met> {
+    let sent: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+    let mut got = vec![0; size + 1];
+    asking.connect(target).with_context(|| format!("choose {target}"))?;
+    asking.send(&sent).with_context(|| format!("send to {target}"))?;
+    let (len, seen) = server.recv_from(&mut got).with_context(|| format!("{target} received nothing"))?;
+    ensure!(got[..len] == sent, "{size} bytes were sent and {len} others arrived");
+    server.send_to(&sent, seen).with_context(|| format!("answer {seen}"))?;
+    let len = asking.recv(&mut got).with_context(|| format!("no answer from {target}"))?;
+    ensure!(got[..len] == sent, "{len} other bytes came back");
+    Ok(Met { client: asking.local_addr().context("ask for the client's address")?, seen: unmapped(seen) })
+}
+
+/// A UDP socket at this address, with a deadline on what it receives.
+pub fn udp_socket(netns: &Netns, address: SocketAddr) -> Result<UdpSocket> {
+    let socket = netns.enter(|| UdpSocket::bind(address))?;
+    let socket = socket.with_context(|| format!("bind to {address} in {}", netns.name()))?;
+    socket.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
+    Ok(socket)
+}
+
+/// An address without the form that a dual-stack socket gives it.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
