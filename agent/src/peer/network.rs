@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
-use crate::datapath::{Datapath, DatapathError, Device, UplinkDevice};
+use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
 use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Search, Towards, Uplink, Uplinks};
 use crate::text;
 
@@ -247,6 +247,12 @@ impl Network {
         if configured.is_empty() { &set.own_addresses } else { configured }
     }
 
+    /// The way through the overlay, without its far end.
+    fn tunnel(&self) -> Option<Tunnel> {
+        let (device, overlay) = self.overlay.as_ref().zip(self.settings.config.overlay)?;
+        Some(Tunnel { device: device.index, vni: overlay.vni, mtu: device.mtu })
+    }
+
     /// The largest packet of a pod that leaves the node whole, in bytes.
     fn carried(&self, set: &PeerSet) -> u32 {
         pod_mtu(self.settings.config.overlay.is_some(), self.node_ip(set), &self.uplinks, &set.peers)
@@ -262,7 +268,7 @@ impl Network {
                 gateways: &self.node.gateways(),
                 uplinks: &self.uplinks,
                 towards: &self.towards,
-                overlay: self.overlay.as_ref().map(|overlay| overlay.index),
+                overlay: self.tunnel(),
             },
         );
         let carried = self.carried(set);

@@ -5,6 +5,7 @@ use crate::config::Overlay;
 use crate::node::Uplink;
 
 const DEVICE: u32 = 9;
+const TUNNEL: Tunnel = Tunnel { device: DEVICE, vni: 5, mtu: 1450 };
 
 fn config(overlay: bool) -> NetworkConfig {
     NetworkConfig {
@@ -50,7 +51,7 @@ struct Site {
     config: NetworkConfig,
     uplinks: Uplinks,
     towards: HashMap<IpAddr, Towards>,
-    overlay: Option<u32>,
+    overlay: Option<Tunnel>,
     node_ip: Vec<IpAddr>,
 }
 
@@ -60,7 +61,7 @@ impl Site {
             config: config(true),
             uplinks: uplinks(true, true),
             towards: HashMap::new(),
-            overlay: Some(DEVICE),
+            overlay: Some(TUNNEL),
             node_ip: Vec::new(),
         }
     }
@@ -95,7 +96,7 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn the_overlay_leads_to_every_range() {
     let made = Site::overlay().plan(&both());
-    let tunnel = Some(Tunnel { device: DEVICE, vni: 5 });
+    let tunnel = Some(TUNNEL);
     let home = |address| Home::Node { address: ip(address), tunnel };
     let expected = [
         ("10.244.1.0/24", Home::Local),
