@@ -1,11 +1,15 @@
 //! What comes in by an uplink: answers find their pods, and nobody else's packets are touched.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result};
-use weft_abi::Reason;
+use weft_abi::{Peer, Reason};
 use weft_tests::node::Family;
 use weft_tests::packet::datagram::{Datagram, Kind, SYN};
 use weft_tests::program::Action;
-use weft_tests::program::underlay::{LINK, Underlay, delivered, must_equal, node, pod, remote, router, world};
+use weft_tests::program::underlay::{
+    LINK, Underlay, delivered, must_equal, neighbour, node, peer, pod, remote, router, world,
+};
 
 use super::program_masquerade::{beginnings, to_world};
 
@@ -93,15 +97,47 @@ fn an_echo_request_to_the_node_is_the_node_s() -> Result<()> {
 #[test]
 fn a_routed_packet_to_a_pod_is_delivered_as_it_is() -> Result<()> {
     let mut underlay = Underlay::set()?;
-    for family in Family::BOTH {
-        for src in [remote(family), world(family)] {
+    for (family, range) in Family::BOTH.into_iter().zip(["10.244.3.0/24", "fd00:10:244:3::/64"]) {
+        // A node whose pods the network itself routes to.
+        underlay.programs.add_peer(range, Peer { node: peer(family).into(), ..Peer::default() })?;
+        let routed: IpAddr = range.split('/').next().unwrap_or_default().parse()?;
+        for src in [routed, world(family), peer(family)] {
             for kind in [Kind::Tcp(SYN), Kind::Udp, Kind::Sctp] {
                 let came = Datagram::new(kind, (src, 5000).into(), (pod(family), 80).into()).link(LINK);
                 let outcome = underlay.comes(came.frame())?;
-                outcome.must_be(Reason::Delivered)?;
+                outcome.must_be(Reason::Delivered).with_context(|| format!("{came:?}"))?;
                 assert_eq!(outcome.action, Action::Redirect);
                 must_equal(&outcome.bytes, &came.link(delivered()).frame())?;
             }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn pods_of_the_overlay_and_of_this_node_do_not_come_by_the_uplink() -> Result<()> {
+    let mut underlay = Underlay::set()?;
+    for family in Family::BOTH {
+        for src in [remote(family), neighbour(family), pod(family)] {
+            let lie = Datagram::new(Kind::Udp, (src, 5000).into(), (pod(family), 80).into()).link(LINK);
+            underlay.comes(lie.frame())?.must_be(Reason::PeerSource).with_context(|| format!("as {src}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_stack_has_carried_returns_through_it() -> Result<()> {
+    for family in Family::BOTH {
+        for sent in beginnings(family) {
+            let mut underlay = Underlay::set()?;
+            // As far as a test run can say, the stack forwarded it.
+            underlay.leaves(sent.frame())?.must_be(Reason::Translated)?;
+            let left = sent.from((node(family), sent.src.port()).into());
+            let outcome = underlay.comes(left.answer().frame())?;
+            outcome.must_be(Reason::Translated)?;
+            assert_eq!(outcome.action, Action::Next, "{sent:?}");
+            must_equal(&outcome.bytes, &sent.answer().frame())?;
         }
     }
     Ok(())

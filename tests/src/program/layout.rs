@@ -105,7 +105,7 @@ impl Layout<24> for Pod {
 impl Layout<32> for Peer {
     fn put(&self, out: &mut Writer) {
         self.node.put(out);
-        for word in [self.device, self.vni, self.flags, self.pad] {
+        for word in [self.device, self.vni, self.flags, self.mtu] {
             out.word(word);
         }
     }
@@ -116,7 +116,7 @@ impl Layout<32> for Peer {
             device: bytes.word()?,
             vni: bytes.word()?,
             flags: bytes.word()?,
-            pad: bytes.word()?,
+            mtu: bytes.word()?,
         })
     }
 }

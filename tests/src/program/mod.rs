@@ -102,13 +102,6 @@ impl Programs {
             .override_global(global::HOST_ROUTING, &host_routing, true)
             .load_file(&object)
             .context("load the maps")?;
-        for hook in Hook::ALL {
-            let loaded = classifier(&mut ebpf, hook)?.load();
-            if let Err(ProgramError::LoadError { verifier_log, io_error }) = &loaded {
-                bail!("{io_error}: {hook:?} is refused: {verifier_log}");
-            }
-            loaded.with_context(|| format!("load {hook:?}"))?;
-        }
         let events = RingBuf::try_from(ebpf.take_map(map::EVENTS).context("no map of events")?)?;
         Ok(Self { ebpf, events, netns })
     }
@@ -178,9 +171,18 @@ impl Programs {
     }
 }
 
+/// A hook's program; loaded when it is first asked for, as the kernel takes its time to verify one.
 fn classifier(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut SchedClassifier> {
     let program = ebpf.program_mut(hook.name()).with_context(|| format!("no program {}", hook.name()))?;
-    Ok(program.try_into()?)
+    let program: &mut SchedClassifier = program.try_into()?;
+    if program.fd().is_err() {
+        let loaded = program.load();
+        if let Err(ProgramError::LoadError { verifier_log, io_error }) = &loaded {
+            bail!("{io_error}: {hook:?} is refused: {verifier_log}");
+        }
+        loaded.with_context(|| format!("load {hook:?}"))?;
+    }
+    Ok(program)
 }
 
 fn action(value: u32) -> Result<Action> {

@@ -94,6 +94,9 @@ impl Tunnel {
         for range in ["10.244.2.0/24", "fd00:10:244:2::/64"] {
             programs.add_peer(range, Peer { node: address.into(), device, vni: VNI, ..Peer::default() })?;
         }
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let flags = PeerFlags::NODE;
+        programs.add_peer(&format!("{address}/{bits}"), Peer { node: address.into(), flags, ..Peer::default() })?;
         let open = |device| FrameSocket::open(&others, device);
         let (friend, foreigner, stranger) = (open("friend")?, open("foreigner")?, open("stranger")?);
         Ok(Self { programs, friend, foreigner, stranger, _node: node, _others: others })
