@@ -100,11 +100,7 @@ fn a_piece_without_its_first_is_no_flow_s() -> Result<()> {
 fn pieces_for_a_pod_need_no_ports() -> Result<()> {
     for family in Family::BOTH {
         let mut underlay = Underlay::set()?;
-        let came = Datagram::new(
-            Kind::Udp,
-            (weft_tests::program::underlay::remote(family), 5000).into(),
-            (pod(family), 80).into(),
-        );
+        let came = Datagram::new(Kind::Udp, (world(family), 5000).into(), (pod(family), 80).into());
         let came = came.link(LINK).payload(&[4; 3000]);
         let expected = came.clone().link(delivered()).pieces(1400, 11);
         // The other way round: a network may do that.

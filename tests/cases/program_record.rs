@@ -44,10 +44,13 @@ fn it_says_who_sent_what_to_whom() -> Result<()> {
             src: src.into(),
             dst: dst.into(),
             protocol: 17,
+            src_port: 40_000_u16.to_be(),
+            dst_port: 9_u16.to_be(),
             ..of(&frame, Reason::SourceAddr, Direction::Egress)?
         };
         assert_eq!(record(&scene.sends(frame.as_slice())?)?, expected);
-        let expected = Event { reason: Reason::NotForPod as u32, direction: Direction::Ingress as u32, ..expected };
+        let (reason, direction) = (Reason::NotForPod as u32, Direction::Ingress as u32);
+        let expected = Event { reason, direction, hook: Hook::ToPod as u8, ..expected };
         assert_eq!(record(&scene.receives(frame)?)?, expected);
     }
     Ok(())

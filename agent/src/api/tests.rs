@@ -164,6 +164,30 @@ fn an_exhausted_pool_is_told_everywhere() {
 }
 
 #[test]
+fn pods_with_a_larger_mtu_than_new_ones_get_are_named() {
+    let fixture = Fixture::new();
+    run(async {
+        let problems = async || fixture.ask("GET", "/v1/status", "").await.1["problems"].to_string();
+        for (at, container) in ["small", "large"].into_iter().enumerate() {
+            let (_, granted) = fixture.ask("POST", "/v1/attachments", &lease(container)).await;
+            let name = granted["hostIfname"].as_str().unwrap();
+            fixture.app.endpoints.kernel().add_link(name, 5);
+            assert_eq!(problems().await, "[]");
+            let mut spec = spec(name);
+            spec["addresses"] = granted["addresses"].clone();
+            spec["mtu"] = json!(1400 + at);
+            let path = format!("/v1/attachments/{container}/eth0");
+            assert_eq!(fixture.ask("PUT", &path, &spec.to_string()).await.0, StatusCode::OK);
+        }
+        let problems = problems().await;
+        assert!(problems.contains("large/eth0") && !problems.contains("small/eth0"), "{problems}");
+        let (status, peers) = fixture.ask("GET", "/v1/peers", "").await;
+        assert_eq!((status, peers), (StatusCode::OK, json!([])));
+        assert_eq!(fixture.ask("GET", "/v1/status", "").await.1["network"]["podMtu"], 1400);
+    });
+}
+
+#[test]
 fn work_goes_on_when_the_client_hangs_up() {
     let fixture = Fixture::new();
     run(async {
