@@ -16,7 +16,7 @@ type Names = [(u32, &'static str)];
 
 const POD_FLAGS: &Names = &[(PodFlags::ADOPTED, "adopted"), (PodFlags::VIA_STACK, "via-stack")];
 
-const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local")];
+const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node")];
 
 const FLOW_FLAGS: &Names = &[
     (FlowFlags::INBOUND, "inbound"),
@@ -27,6 +27,7 @@ const FLOW_FLAGS: &Names = &[
     (FlowFlags::FIN_INSIDE, "fin-inside"),
     (FlowFlags::FIN_OUTSIDE, "fin-outside"),
     (FlowFlags::RESET, "reset"),
+    (FlowFlags::CONFIRMED, "confirmed"),
 ];
 
 /// An entry of `pods`.
@@ -59,6 +60,7 @@ pub(super) fn peer(prefix: Prefix, peer: &Peer) -> Value {
         "node": known(peer.node),
         "device": peer.device,
         "vni": peer.vni,
+        "mtu": peer.mtu,
         "flags": flags(PEER_FLAGS, peer.flags),
     })
 }

@@ -35,8 +35,8 @@ impl Programs {
                 loader.map_max_entries(spec.name, config.flow_table_size);
             }
         }
-        loader.override_global(global::OVERLAY_PORT, &overlay_port, false);
-        loader.override_global(global::HOST_ROUTING, &host_routing, false);
+        loader.override_global(global::OVERLAY_PORT, &overlay_port, true);
+        loader.override_global(global::HOST_ROUTING, &host_routing, true);
         let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
         let maps = Maps::open(&mut ebpf, pins)?;
         let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };

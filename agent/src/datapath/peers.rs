@@ -40,16 +40,20 @@ pub struct Tunnel {
     pub device: u32,
     /// Number of the virtual network, 24 bits.
     pub vni: u32,
+    /// Largest packet that fits the device, in bytes from its IP header on.
+    pub mtu: u32,
 }
 
 impl Datapath {
-    /// Makes these the pod ranges that the programs know, this node's own among them; how many entries changed. What
-    /// stays as it is is not touched.
+    /// Makes these the pod ranges that the programs know, this node's own among them; how many entries changed, nodes'
+    /// own addresses among them. What stays as it is is not touched.
     ///
     /// # Errors
     /// The map has no room for all of them, or cannot be read or written.
     pub fn set_peers(&self, ranges: &[PeerRange]) -> Result<usize, DatapathError> {
-        let wanted = ranges.iter().map(|peer| (prefix(peer.range), value(peer.home))).collect();
+        // In this order: a range of one address is more than a node's.
+        let nodes = ranges.iter().filter_map(|peer| node(peer.home));
+        let wanted = nodes.chain(ranges.iter().map(|peer| (prefix(peer.range), value(peer.home)))).collect();
         replace(&self.maps.peers, map::PEERS, PEERS_MAX, &wanted)
     }
 
@@ -91,8 +95,20 @@ fn value(home: Home) -> Peer {
             node: Addr::from(address),
             device: tunnel.map_or(0, |tunnel| tunnel.device),
             vni: tunnel.map_or(0, |tunnel| tunnel.vni),
-            ..Peer::default()
+            mtu: tunnel.map_or(0, |tunnel| tunnel.mtu),
+            flags: 0,
         },
+    }
+}
+
+/// The entry by which the programs know that the other end of a tunnel is a peer, whatever it sends.
+fn node(home: Home) -> Option<(Prefix, Peer)> {
+    match home {
+        Home::Node { address, tunnel: Some(_) } => {
+            let node = Addr::from(address);
+            Some((Prefix::host(node), Peer { node, flags: PeerFlags::NODE, ..Peer::default() }))
+        }
+        _ => None,
     }
 }
 
@@ -113,9 +129,10 @@ mod tests {
     fn a_home_says_the_way() {
         assert_eq!(value(Home::Local), Peer { flags: PeerFlags::LOCAL, ..Peer::default() });
         let address: IpAddr = "192.0.2.12".parse().unwrap();
+        assert_eq!(node(Home::Node { address, tunnel: None }), None);
         let native = value(Home::Node { address, tunnel: None });
         assert_eq!((IpAddr::from(native.node), native.device, native.vni, native.flags), (address, 0, 0, 0));
-        let overlay = value(Home::Node { address, tunnel: Some(Tunnel { device: 7, vni: 42 }) });
-        assert_eq!((overlay.device, overlay.vni), (7, 42));
+        let overlay = value(Home::Node { address, tunnel: Some(Tunnel { device: 7, vni: 42, mtu: 1450 }) });
+        assert_eq!((overlay.device, overlay.vni, overlay.mtu), (7, 42, 1450));
     }
 }

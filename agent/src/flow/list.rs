@@ -127,13 +127,17 @@ fn mapping(key: &Tuple, nat: &Nat, now: u32) -> Mapping {
     }
 }
 
-/// Inside and outside; an echo's identifier belongs to the inside, whoever asks.
+/// Inside and outside. Whoever answers an echo has no identifier of its own.
 fn ends(key: &Tuple) -> (Socket, Socket) {
-    let echo = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6)
-        && [key.inside_port, key.outside_port].contains(&ECHO);
-    let ports = protocol::has_ports(key.protocol);
-    let inside = socket(key.inside, ports.then_some(key.inside_port));
-    (inside, socket(key.outside, (ports && !echo).then_some(key.outside_port)))
+    let echo = matches!(key.protocol, protocol::ICMP | protocol::ICMPV6);
+    let port = |port: u16, other: u16| {
+        let is_answering = echo && port == ECHO && other != ECHO;
+        (protocol::has_ports(key.protocol) && !is_answering).then_some(port)
+    };
+    (
+        socket(key.inside, port(key.inside_port, key.outside_port)),
+        socket(key.outside, port(key.outside_port, key.inside_port)),
+    )
 }
 
 fn socket(addr: Addr, port: Option<u16>) -> Socket {
@@ -142,4 +146,30 @@ fn socket(addr: Addr, port: Option<u16>) -> Socket {
 
 fn secs(ticks: u32) -> u64 {
     (u64::from(ticks) << TICK_SHIFT) / 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_has_one_identifier() {
+        let key = |protocol, inside_port: u16, outside_port| Tuple {
+            inside: IpAddr::from([10, 0, 0, 2]).into(),
+            outside: IpAddr::from([198, 51, 100, 7]).into(),
+            inside_port: inside_port.to_be(),
+            outside_port,
+            protocol,
+            pad: [0; 3],
+        };
+        for (protocol, port, other, inside, outside) in [
+            (protocol::ICMP, 700, ECHO, Some(700), None),
+            (protocol::ICMP, 8, 700_u16.to_be(), None, Some(700)),
+            (protocol::TCP, 8, 700_u16.to_be(), Some(8), Some(700)),
+            (47, 0, 0, None, None),
+        ] {
+            let (this, that) = ends(&key(protocol, port, other));
+            assert_eq!((this.port, that.port), (inside, outside), "{protocol}");
+        }
+    }
 }

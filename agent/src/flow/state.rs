@@ -33,9 +33,9 @@ pub(crate) mod protocol {
 /// How far a flow has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// TCP: nobody has answered yet.
+    /// TCP: the handshake is not through.
     Opening,
-    /// TCP: both ends have spoken.
+    /// TCP: whoever began it has acknowledged the answer, or it was there before us.
     Established,
     /// TCP: one end has sent its FIN.
     HalfClosed,
@@ -68,7 +68,7 @@ impl State {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
-    /// Whether one end alone has spoken.
+    /// Whether one end has yet to show that it is there.
     pub(crate) const fn is_unanswered(self) -> bool {
         matches!(self, Self::Opening | Self::Single)
     }
@@ -97,15 +97,15 @@ pub(super) const fn state(protocol: u8, flow: &Flow, back: Option<Back>) -> Stat
         None => Back { seen: 0, flags: 0 },
     };
     let flags = flow.flags | flags;
-    let answered = seen != 0 || flags & FlowFlags::REPLIED != 0;
     if protocol != protocol::TCP {
+        let answered = seen != 0 || flags & FlowFlags::REPLIED != 0;
         return if answered { State::Stream } else { State::Single };
     }
     if flags & FlowFlags::RESET != 0 || flags & BOTH == BOTH {
         State::Closing
     } else if flags & BOTH != 0 {
         State::HalfClosed
-    } else if answered {
+    } else if flags & FlowFlags::CONFIRMED != 0 {
         State::Established
     } else {
         State::Opening
@@ -136,8 +136,11 @@ mod tests {
         let answered = Some(Back { seen: 95, flags: 0 });
         let nobody = Some(Back::default());
         assert_eq!(state(TCP, &flow(FlowFlags::TRANSLATED), nobody), State::Opening);
-        assert_eq!(state(TCP, &flow(FlowFlags::TRANSLATED), answered), State::Established);
-        assert_eq!(state(TCP, &flow(FlowFlags::INBOUND | FlowFlags::REPLIED), None), State::Established);
+        assert_eq!(state(TCP, &flow(FlowFlags::TRANSLATED), answered), State::Opening);
+        assert_eq!(state(TCP, &flow(FlowFlags::TRANSLATED | FlowFlags::CONFIRMED), answered), State::Established);
+        // A flood of SYNs gets answers and acknowledges none.
+        assert_eq!(state(TCP, &flow(FlowFlags::INBOUND | FlowFlags::REPLIED), None), State::Opening);
+        assert_eq!(state(TCP, &flow(FlowFlags::INBOUND | FlowFlags::CONFIRMED), None), State::Established);
         assert_eq!(state(TCP, &flow(FlowFlags::INBOUND), None), State::Opening);
         assert_eq!(state(TCP, &flow(FlowFlags::FIN_INSIDE), answered), State::HalfClosed);
         let fin = Some(Back { seen: 95, flags: FlowFlags::FIN_OUTSIDE });

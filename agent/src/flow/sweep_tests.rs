@@ -106,7 +106,9 @@ impl Fake {
             protocol: TCP,
             pad: [0; 3],
         };
-        let flow = Flow { flags: flow.flags | FlowFlags::TRANSLATED, nat_addr: addr(NODE), nat_port: port, ..flow };
+        let confirmed = if nat.seen == 0 { 0 } else { FlowFlags::CONFIRMED };
+        let flags = flow.flags | FlowFlags::TRANSLATED | confirmed;
+        let flow = Flow { flags, nat_addr: addr(NODE), nat_port: port, ..flow };
         self.nat.borrow_mut().insert(nat_key(&key, &flow), Nat { inside: key.inside, inside_port: port, ..nat });
         self.flows.borrow_mut().insert(key, flow);
         key
@@ -189,7 +191,8 @@ fn a_port_that_another_flow_has_by_now_stays_its() {
         .insert(back, Nat { seen: 9_000, inside: addr([10, 0, 0, 2]), inside_port: 7, flags: 0, pad: 0 });
     // The new owner's flow.
     let new = Tuple { inside_port: 7, ..old };
-    let flow = Flow { flags: FlowFlags::TRANSLATED, nat_addr: addr(NODE), nat_port: 1, ..seen(9_000) };
+    let flags = FlowFlags::TRANSLATED | FlowFlags::CONFIRMED;
+    let flow = Flow { flags, nat_addr: addr(NODE), nat_port: 1, ..seen(9_000) };
     fake.flows.borrow_mut().insert(new, flow);
     fake.flows.borrow_mut().get_mut(&old).unwrap().seen = 10;
     for secs in [9_700, 19_000] {
@@ -226,10 +229,10 @@ fn flows_of_pods_and_addresses_that_are_gone_go() {
 #[test]
 fn the_marks_of_the_programs_follow_the_flows() {
     let (fake, mut sweeper) = (Fake::new(), Sweeper::default());
-    let via_stack = Flow { flags: FlowFlags::VIA_STACK | FlowFlags::REPLIED, ..seen(900) };
+    let via_stack = Flow { flags: FlowFlags::VIA_STACK | FlowFlags::CONFIRMED, ..seen(900) };
     let key = Tuple { inside: addr([10, 0, 0, 2]), protocol: TCP, ..Tuple::default() };
     fake.flows.borrow_mut().insert(key, via_stack);
-    let host = Flow { flags: FlowFlags::HOST | FlowFlags::REPLIED, ..seen(900) };
+    let host = Flow { flags: FlowFlags::HOST | FlowFlags::CONFIRMED, ..seen(900) };
     let host_key = Tuple { inside: addr(NODE), protocol: TCP, ..Tuple::default() };
     fake.flows.borrow_mut().insert(host_key, host);
     fake.sweep(&mut sweeper, 967);

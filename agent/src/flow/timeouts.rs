@@ -11,7 +11,7 @@ use super::state::{State, protocol};
 pub struct Timeouts {
     /// TCP: both ends have spoken. RFC 5382, section 5 asks for 2 h 4 min at least.
     pub tcp_established: Duration,
-    /// TCP: the other end has not answered, or the handshake is not through.
+    /// TCP: the handshake is not through.
     pub tcp_opening: Duration,
     /// TCP: one end has sent its FIN.
     pub tcp_half_closed: Duration,

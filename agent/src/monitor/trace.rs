@@ -49,7 +49,8 @@ impl Tracer {
 
 fn describe(event: &Event, clock: Clock) -> Traced {
     let reason = Reason::from_number(event.reason);
-    let ports = protocol::has_ports(event.protocol);
+    // The identifiers of echoes are not among what the programs record.
+    let ports = matches!(event.protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
     let socket = |addr: Addr, port: u16| Socket { address: addr.into(), port: ports.then_some(u16::from_be(port)) };
     Traced {
         time_us: clock.unix_us(event.ktime_ns),

@@ -32,8 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) uplinks: &'a Uplinks,
     /// The way to each peer's address that has one.
     pub(super) towards: &'a HashMap<IpAddr, Towards>,
-    /// Interface index of the overlay device.
-    pub(super) overlay: Option<u32>,
+    /// The way through the overlay device, if there is one.
+    pub(super) overlay: Option<Tunnel>,
 }
 
 /// What the kernel is to have.
@@ -99,8 +99,7 @@ pub(super) fn plan(set: &PeerSet, facts: &Facts) -> Plan {
             plan.ways.push((PeerWay::Unreachable, None));
             continue;
         };
-        let tunnel = facts.config.overlay.zip(facts.overlay);
-        let tunnel = tunnel.map(|(overlay, device)| Tunnel { device, vni: overlay.vni });
+        let tunnel = facts.overlay;
         let home = Home::Node { address: end, tunnel };
         plan.ranges.extend(peer.pod_cidrs.iter().map(|range| PeerRange { range: *range, home }));
         let before = plan.routes.len();
@@ -131,7 +130,7 @@ fn tunnelled<'a>(
     let gateways = facts.gateways;
     peer.pod_cidrs.iter().filter_map(move |range| {
         let source = gateways.iter().copied().find(|ip| ip.is_ipv4() == range.addr().is_ipv4());
-        let Tunnel { device, vni } = tunnel;
+        let Tunnel { device, vni, .. } = tunnel;
         // Without pods of that family here nobody there could answer.
         source?;
         Some((*range, PeerRoute::Tunnel { device, vni, node: end, local, source }))
