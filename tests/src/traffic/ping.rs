@@ -194,6 +194,7 @@ impl Echo {
         match (&self.socket).read(&mut packet) {
             Ok(len) => Ok(Some(self.understand(&packet[..len]).map_or(Packet::Foreign, Packet::Answer))),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Some(Packet::Foreign)),
             // A raw socket may be told of an error before the packet that carries it is read.
             Err(error) if error.raw_os_error().is_some_and(is_unreachable) => Ok(Some(Packet::Foreign)),
             Err(error) => Err(error).context("receive an ICMP packet"),
