@@ -10,10 +10,16 @@ static OVERLAY_PORT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOST_ROUTING: Global<u32> = Global::new(0);
 
-/// The overlay's UDP port in network byte order; 0 without overlay, which is no packet's port.
+/// Whether there is an overlay.
 #[inline(always)]
-pub(crate) fn overlay_port() -> u16 {
-    (OVERLAY_PORT.load() as u16).to_be()
+pub(crate) fn has_overlay() -> bool {
+    OVERLAY_PORT.load() != 0
+}
+
+/// Whether that is the overlay's UDP port, in network byte order. A later fragment has port 0, which is nobody's.
+#[inline(always)]
+pub(crate) fn is_overlay_port(port: u16) -> bool {
+    port != 0 && port == (OVERLAY_PORT.load() as u16).to_be()
 }
 
 /// Whether pods' packets to other machines go past the node's stack.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use weft_abi::{Direction, Reason};
 use weft_tests::fabric::{Fabric, Layout, Routing};
 use weft_tests::node::{Attach, Family};
 use weft_tests::packet::read::{self, Transport};
@@ -11,7 +12,7 @@ use weft_tests::pod::Pod;
 use weft_tests::program::OVERLAY_PORT;
 use weft_tests::traffic::errors::Prober;
 use weft_tests::traffic::{datagram, meet, ping, stream};
-use weft_tests::{exec, kernel, on_both_attachments, on_both_routings, on_every_fabric};
+use weft_tests::{drops, exec, kernel, on_both_attachments, on_both_routings, on_every_fabric};
 
 on_every_fabric!(
     every_pod_reaches_every_pod_under_its_own_address,
@@ -95,7 +96,15 @@ fn only_tunnel_packets_or_only_plain_ones_are_on_the_wire(routing: Routing, atta
     for family in Family::BOTH {
         let (from, to) = (pods[0].address(family)?, pods[1].address(family)?);
         let wire = fabric.listen(fabric.member(2))?;
+        let (counted, carried) = (drops::read(fabric.node(1))?, kernel::forwarded(fabric.node(1).netns())?);
         ping::must_reach(pods[0].netns(), to)?;
+        // Past the node's stack, and so past its rules and its own look-ups.
+        let forwarded = kernel::forwarded(fabric.node(1).netns())? - carried;
+        ensure!(forwarded == 0, "{family:?}: the node's stack forwarded {forwarded} packets");
+        let due = if routing == Routing::Overlay { Reason::Tunnelled } else { Reason::Routed };
+        let count = |drops| drops::count(drops, due, Direction::Egress);
+        let sent = count(&drops::read(fabric.node(1))?) - count(&counted);
+        ensure!(sent >= 3, "{family:?}: {sent} packets were counted as {due:?}");
         let frames = wire.until_silent(Duration::from_millis(100))?;
         let plain = frames.iter().filter(|frame| read::is_between(frame, from, to)).count();
         let inner: Vec<_> = frames.iter().filter_map(|frame| read::tunnelled(frame, OVERLAY_PORT)).collect();

@@ -1,18 +1,23 @@
 //! The agent's work on the tables of flows, which the test fills itself: lists, sweeps, traces.
 
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{HashMap, Map, MapData};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use weft_abi::{Addr, Flow, FlowFlags, Nat, PodFlags, Tuple, map, tick};
+use weft_tests::fabric::{Fabric, Layout, Routing};
 use weft_tests::need;
 use weft_tests::node::{Attach, Family, Node};
+use weft_tests::traffic::meet::Tcp;
+use weft_tests::traffic::talk::Talk;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -207,17 +212,86 @@ fn a_sweep_takes_what_is_over_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// `weft trace`, its output in a pipe.
+fn tracing(node: &Node, args: &[&str]) -> Result<Child> {
+    let mut weft = Command::new(need::binary("weft")?);
+    weft.arg(format!("--run-dir={}", node.run_dir().display())).arg("trace").args(args);
+    Ok(weft.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?)
+}
+
+#[test]
+fn a_trace_tells_each_hook_and_what_it_decided() -> Result<()> {
+    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::Tcx).nodes(1))?;
+    let node = fabric.node(1);
+    let pod = node.pod()?;
+    for family in Family::BOTH {
+        let (inside, world) = (pod.address(family)?, fabric.world_address(family));
+        let server = Tcp::listen(fabric.world(), world)?;
+        let target = server.address();
+        let mut client = tracing(node, &["--addr", &world.to_string(), "--port", &target.port().to_string()])?;
+        let filter = || Ok(!node.weft_json(&["map", "dump", map::NODE])?[0]["trace"].is_null());
+        until("the filter is set", filter)?;
+        let (sender, lines) = mpsc::channel();
+        let output = BufReader::new(client.stdout.take().context("no output")?);
+        let reader = thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        server.meet(pod.netns(), target)?;
+        let mut seen = Vec::new();
+        let told = |seen: &[String], hook: &str, parts: &[&str]| {
+            seen.iter().any(|line| line.contains(hook) && parts.iter().all(|part| line.contains(part)))
+        };
+        let (inside, target) = (inside.to_string(), target.to_string());
+        let whole = |seen: &[String]| {
+            told(seen, "from_pod", &[&inside, &target, "routed: Sent out of an uplink"])
+                && told(seen, "to_netdev", &[&target, "translated: The source became"])
+                && told(seen, "from_netdev", &[&inside, &target, "translated"])
+        };
+        while !whole(&seen) {
+            let line = lines.recv_timeout(Duration::from_secs(5));
+            seen.push(line.with_context(|| format!("not all hooks told:\n{}", seen.join("\n")))?);
+        }
+        client.kill()?;
+        client.wait()?;
+        drop(lines);
+        let _ = reader.join();
+        until("the filter is gone", || Ok(!filter()?))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn connections_live_on_in_a_table_of_another_size() -> Result<()> {
+    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::Tcx).nodes(1))?;
+    let node = fabric.node(1);
+    let pod = node.pod()?;
+    let mut talks = Vec::new();
+    for family in Family::BOTH {
+        let server = Tcp::listen(fabric.world(), fabric.world_address(family))?;
+        let (near, far, _) = server.pair(pod.netns(), None, server.address())?;
+        talks.push(Talk::start(near, far));
+    }
+    for size in [2048, 1024, 262_144] {
+        node.stop_agent(Signal::SIGKILL)?;
+        let size_flag = format!("--flow-table-size={size}");
+        node.start_agent_as(node.agent_command()?.args(node.dir_flags()).arg(size_flag))?;
+        let room = || Ok(node.weft_json(&["status"])?["tables"][0]["room"] == size);
+        until("the table has its size", room)?;
+        until("the old tables are gone", || Ok(!node.pins().join("nat_old").exists()))?;
+    }
+    assert_eq!(node.weft_json(&["flow", "list", "--state", "established"])?["matching"], 2);
+    for talk in talks {
+        let report = talk.stop()?;
+        // A flow that was forgotten would be refused by the other end or wait for a second loss.
+        ensure!(report.slowest < Duration::from_millis(600), "an answer took {:?}", report.slowest);
+    }
+    Ok(())
+}
+
 #[test]
 fn one_client_traces_and_its_filter_goes_with_it() -> Result<()> {
     let node = Node::start(Attach::Clsact)?;
     let filter = || -> Result<Value> { Ok(node.weft_json(&["map", "dump", map::NODE])?[0]["trace"].clone()) };
     assert_eq!(filter()?, Value::Null);
-    let tracing = |args: &[&str]| -> Result<std::process::Child> {
-        let mut weft = std::process::Command::new(need::binary("weft")?);
-        weft.arg(format!("--run-dir={}", node.run_dir().display())).arg("trace").args(args);
-        Ok(weft.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
-    };
-    let mut client = tracing(&["--addr", "10.244.0.9", "--port", "53", "--proto", "udp"])?;
+    let mut client = tracing(&node, &["--addr", "10.244.0.9", "--port", "53", "--proto", "udp"])?;
     until("the filter is set", || Ok(!filter()?.is_null()))?;
     assert_eq!(filter()?, json!({"addresses": ["10.244.0.9"], "port": 53, "protocol": 17}));
     let refused = node.weft(&["trace"])?;
@@ -226,7 +300,7 @@ fn one_client_traces_and_its_filter_goes_with_it() -> Result<()> {
     client.wait()?;
     until("the filter is gone", || Ok(filter()?.is_null()))?;
 
-    let mut client = tracing(&[])?;
+    let mut client = tracing(&node, &[])?;
     until("the filter is set again", || Ok(!filter()?.is_null()))?;
     node.stop_agent(Signal::SIGKILL)?;
     client.wait()?;

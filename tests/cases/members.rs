@@ -194,8 +194,14 @@ fn five_thousand_nodes_are_known_soon(routing: Routing, attach: Attach) -> Resul
     }
     fabric::replace(&first.peers_file(), &text)?;
     wait::until("5001 peers are known", Duration::from_secs(20), || Ok(known(first)?.len() == 5001))?;
-    let entries = first.weft(&["map", "dump", weft_abi::map::PEERS])?;
-    ensure!(entries.as_array().is_some_and(|entries| entries.len() >= 10_002), "too few entries");
+    let mut entries = 0;
+    wait::until("their ranges are in the map", Duration::from_secs(10), || {
+        let maps = first.weft(&["map", "list"])?;
+        let peers = maps.as_array().and_then(|maps| maps.iter().find(|map| map["name"] == weft_abi::map::PEERS));
+        entries = peers.and_then(|map| map["entries"].as_u64()).unwrap_or_default();
+        Ok(entries >= 10_002)
+    })
+    .with_context(|| format!("{entries} entries"))?;
     fabric.tell(first, &fabric.others(first))?;
     wait::until("one peer is known", Duration::from_secs(20), || Ok(known(first)? == ["n2"]))?;
     thread::sleep(Duration::from_millis(50));

@@ -137,7 +137,7 @@ fn fragments_travel_both_ways(routing: Routing, attach: Attach) -> Result<()> {
         let udp = meet::udp_socket(fabric.world(), (world, 0).into())?;
         for size in [1500, 4096, 60_000] {
             let met = meet::udp(pod.netns(), &udp, udp.local_addr()?, size)
-                .with_context(|| format!("{family:?}: {size} bytes"))?;
+                .with_context(|| format!("{family:?}: {size} bytes; {:?}", weft_tests::drops::read(fabric.node(1))))?;
             ensure!(met.seen.ip() == fabric.member(1).address(family), "{met:?}");
         }
     }

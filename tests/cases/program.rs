@@ -11,6 +11,7 @@ mod program_malformed;
 mod program_masquerade;
 mod program_multicast;
 mod program_overlay;
+mod program_reasons;
 mod program_record;
 mod program_return;
 mod program_round_trip;

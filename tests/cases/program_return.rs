@@ -177,6 +177,22 @@ fn an_icmp_error_about_a_pod_s_packet_goes_to_the_pod() -> Result<()> {
 }
 
 #[test]
+fn icmp_errors_about_packets_with_options_go_to_the_pod() -> Result<()> {
+    for family in Family::BOTH {
+        let mut underlay = Underlay::set()?;
+        let sent = to_world(Kind::Udp, family).options();
+        let left = underlay.must_translate(&sent)?;
+        for (kind, code, info) in errors(family) {
+            let outcome = underlay.comes(left.error(router(family), kind, code, info, 1000))?;
+            outcome.must_be(Reason::Translated).with_context(|| format!("{kind}/{code}, {family:?}"))?;
+            let expected = sent.clone().link(delivered()).error(router(family), kind, code, info, 1000);
+            must_equal(&outcome.bytes, &expected).with_context(|| format!("{kind}/{code}, {family:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn an_icmp_error_about_a_stranger_s_packet_stays() -> Result<()> {
     let mut underlay = Underlay::set()?;
     for family in Family::BOTH {

@@ -164,8 +164,8 @@ fn pods_take_the_uplink_s_mtu(attach: Attach) -> Result<()> {
     let _uplink = Uplink::join(&node, 1400)?;
     node.start_agent()?;
     let pod = node.pod()?;
-    assert_eq!(kernel::ip(pod.netns(), "link show eth0")?[0]["mtu"], 1400);
-    assert_eq!(kernel::ip(node.netns(), &format!("link show {}", pod.host_ifname()?))?[0]["mtu"], 1400);
+    assert_eq!(kernel::ip(pod.netns(), "link show eth0")?[0]["mtu"], 1350, "50 are the overlay's");
+    assert_eq!(kernel::ip(node.netns(), &format!("link show {}", pod.host_ifname()?))?[0]["mtu"], 1350);
     let own = node.network().with("mtu", 1300.into());
     let other = Pod::attach(&node, &own)?;
     assert_eq!(kernel::ip(other.netns(), "link show eth0")?[0]["mtu"], 1300, "the configuration's mtu wins");

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use anyhow::{Context, Result};
@@ -48,12 +48,21 @@ impl Site {
     /// The site that all tests of this process share. Removes those of test processes that died.
     pub fn of_tests() -> Result<Arc<Self>> {
         let name = format!("{TESTS}{}", process::id());
-        let mut live = live();
-        if let Some(site) = live.iter().filter_map(Weak::upgrade).find(|site| site.name == name) {
-            return Ok(site);
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut live = live();
+            if let Some(site) = live.iter().filter_map(Weak::upgrade).find(|site| site.name == name) {
+                return Ok(site);
+            }
+            sweep(TESTS)?;
+            match Self::register(&name, &mut live) {
+                // Its last user may be taking it down right now.
+                Err(_) if Instant::now() < until => {}
+                made => return made,
+            }
+            drop(live);
+            thread::sleep(Duration::from_millis(5));
         }
-        sweep(TESTS)?;
-        Self::register(&name, &mut live)
     }
 
     /// A site of this name, after removing what a dead process left under it.

@@ -151,12 +151,39 @@ fn an_exhausted_pool_is_told_everywhere() {
             "weft_pool_addresses{cidr=\"10.0.0.0/29\",state=\"free\"} 0\n",
             "weft_verdicts_packets_total{reason=\"source-mac\",direction=\"egress\"} 2\n",
             "weft_map_max_entries{map=\"pods\"} 8192\n",
+            "weft_flows{state=\"established\"} 0\n",
+            "weft_flows_removed_total{reason=\"expired\"} 0\n",
+            "weft_flow_sweeps_total 0\n",
             "weft_requests_total{verb=\"lease\",status=\"201\"} 5\n",
             "weft_request_duration_seconds_count{verb=\"lease\"} 6\n",
             "weft_request_duration_seconds_bucket{verb=\"lease\",le=\"+Inf\"} 6\n",
         ] {
             assert!(page.contains(line), "{line}{page}");
         }
+    });
+}
+
+#[test]
+fn pods_with_a_larger_mtu_than_new_ones_get_are_named() {
+    let fixture = Fixture::new();
+    run(async {
+        let problems = async || fixture.ask("GET", "/v1/status", "").await.1["problems"].to_string();
+        for (at, container) in ["small", "large"].into_iter().enumerate() {
+            let (_, granted) = fixture.ask("POST", "/v1/attachments", &lease(container)).await;
+            let name = granted["hostIfname"].as_str().unwrap();
+            fixture.app.endpoints.kernel().add_link(name, 5);
+            assert_eq!(problems().await, "[]");
+            let mut spec = spec(name);
+            spec["addresses"] = granted["addresses"].clone();
+            spec["mtu"] = json!(1400 + at);
+            let path = format!("/v1/attachments/{container}/eth0");
+            assert_eq!(fixture.ask("PUT", &path, &spec.to_string()).await.0, StatusCode::OK);
+        }
+        let problems = problems().await;
+        assert!(problems.contains("large/eth0") && !problems.contains("small/eth0"), "{problems}");
+        let (status, peers) = fixture.ask("GET", "/v1/peers", "").await;
+        assert_eq!((status, peers), (StatusCode::OK, json!([])));
+        assert_eq!(fixture.ask("GET", "/v1/status", "").await.1["network"]["podMtu"], 1400);
     });
 }
 
@@ -206,5 +233,52 @@ fn a_client_that_stalls_or_hangs_up_hurts_nobody() {
         let ended = tokio::time::timeout(Duration::from_secs(5), follower.read_to_end(&mut rest)).await;
         ended.unwrap().unwrap();
         assert!(rest.ends_with(b"0\r\n\r\n"));
+    });
+}
+
+#[test]
+fn flows_are_asked_for_by_pod() {
+    let fixture = Fixture::new();
+    run(async {
+        let (_, granted) = fixture.ask("POST", "/v1/attachments", &lease("a")).await;
+        let name = granted["hostIfname"].as_str().unwrap();
+        fixture.app.endpoints.kernel().add_link(name, 5);
+        let (_, info) = fixture.ask("PUT", "/v1/attachments/a/eth0", &spec(name).to_string()).await;
+        let query = format!("/v1/flows?pod={}&pod=fd00::7&state=opening&limit=3", info["id"]);
+        let (status, flows) = fixture.ask("GET", &query, "").await;
+        assert_eq!((status, &flows["total"]), (StatusCode::OK, &json!(0)));
+        let asked = fixture.app.endpoints.kernel().asked.borrow().clone().unwrap();
+        let pods: Vec<std::net::IpAddr> = vec!["10.0.0.2".parse().unwrap(), "fd00::7".parse().unwrap()];
+        assert_eq!((asked.pods, asked.limit), (pods, 3));
+        let (status, error) = fixture.ask("GET", "/v1/flows?pod=99", "").await;
+        assert_eq!((status, &error["kind"]), (StatusCode::NOT_FOUND, &json!("not-found")));
+        let (status, nat) = fixture.ask("GET", "/v1/nat", "").await;
+        assert_eq!((status, &nat["mappings"], &nat["exhausted"]), (StatusCode::OK, &json!([]), &json!([])));
+    });
+}
+
+#[test]
+fn a_trace_ends_with_its_client() {
+    let fixture = Fixture::new();
+    run(async {
+        let kernel = fixture.app.endpoints.kernel();
+        let request = || {
+            let request = Request::builder().uri("/v1/trace?address=10.0.0.2&protocol=udp");
+            request.body(Full::new(Bytes::new())).unwrap()
+        };
+        let stream = answer(Rc::clone(&fixture.app), request()).await;
+        assert_eq!(stream.status(), StatusCode::OK);
+        assert_eq!(kernel.filter.get().map(|filter| (filter.enabled, filter.protocol)), Some((1, 17)));
+        let (status, error) = fixture.ask("GET", "/v1/trace", "").await;
+        assert_eq!((status, &error["kind"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("busy")));
+        assert!(kernel.filter.get().is_some());
+        drop(stream);
+        while kernel.filter.get().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let stream = answer(Rc::clone(&fixture.app), request()).await;
+        assert_eq!(stream.status(), StatusCode::OK);
+        fixture.app.tracer.close();
+        assert!(stream.into_body().collect().await.unwrap().to_bytes().is_empty());
     });
 }

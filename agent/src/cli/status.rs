@@ -78,6 +78,9 @@ fn network(table: &mut Table, network: &NetworkStatus) {
         let addresses = if uplink.addresses.is_empty() { "no address".to_owned() } else { join(&uplink.addresses) };
         table.add_row(["Uplink", &format!("{}: {addresses}, MTU {}{state}", uplink.device, uplink.mtu)]);
     }
+    if network.uplinks.is_empty() {
+        table.add_row(["Uplink", "none"]);
+    }
     table.add_row(["Peers", &network.peers.to_string()]);
     table.add_row(["Pods' MTU", &network.pod_mtu.to_string()]);
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::NodeError;
 use super::error::{failed, unless_gone};
-use super::links::{self, DEVICE};
+use super::links::{self, DEVICE, OVERLAY};
 use super::netlink::{Request, Socket};
 
 /// Both families.
@@ -32,7 +32,7 @@ pub(super) fn refuse_overlap(socket: &mut Socket, found: &[Found], pools: &[IpNe
     for (address, index) in found {
         let Some(pool) = pools.iter().find(|pool| pool.contains(address)) else { continue };
         match links::by_index(socket, *index)? {
-            Some(link) if link.name != DEVICE => {
+            Some(link) if ![DEVICE, OVERLAY].contains(&link.name.as_str()) => {
                 return Err(NodeError::Overlap { pool: *pool, address: *address, device: link.name });
             }
             _ => {}
@@ -47,16 +47,16 @@ pub(super) fn set(socket: &mut Socket, found: &[Found], device: u32, wanted: &[I
     for (address, _) in stale {
         let request = (RouteNetlinkMessage::DelAddress(message(device, *address)), 0);
         unless_gone(socket.apply(request), Errno::EADDRNOTAVAIL)
-            .map_err(failed("RTM_DELADDR", || format!("{address} dev {DEVICE}")))?;
+            .map_err(failed("RTM_DELADDR", || format!("{address} dev ifindex {device}")))?;
     }
     // What is there is left alone: setting it again would be news to everybody who listens, this agent among them.
     let missing = || wanted.iter().filter(|address| !found.contains(&(**address, device)));
     let request = |address: &IpAddr| -> Request {
         (RouteNetlinkMessage::NewAddress(message(device, *address)), NLM_F_CREATE | NLM_F_REPLACE)
     };
-    let answers = socket.apply_all(missing().map(request)).map_err(failed("RTM_NEWADDR", || DEVICE))?;
+    let answers = socket.apply_all(missing().map(request)).map_err(failed("RTM_NEWADDR", || "addresses"))?;
     for (address, answer) in missing().zip(answers) {
-        answer.map_err(failed("RTM_NEWADDR", || format!("{address} dev {DEVICE}")))?;
+        answer.map_err(failed("RTM_NEWADDR", || format!("{address} dev ifindex {device}")))?;
     }
     Ok(())
 }

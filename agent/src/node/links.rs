@@ -57,12 +57,12 @@ pub(super) struct Vxlan {
 impl Link {
     /// Whether it is the host end of a veth in this agent's group, or on its way out of it.
     pub(super) fn is_host_end(&self, group: u32) -> bool {
-        self.is_ours(group) && ![DEVICE, OVERLAY].contains(&self.name.as_str())
+        self.is_ours(group) && ![DEVICE, PEER, OVERLAY].contains(&self.name.as_str())
     }
 
-    /// Whether this agent made it: a host end, or one of its own two devices.
+    /// Whether this agent made it: a host end, or a device of its own.
     pub(super) fn is_ours(&self, group: u32) -> bool {
-        self.group & !1 == group && self.name.starts_with(PREFIX)
+        self.group & !1 == group && self.name.starts_with(PREFIX) || self.name == PEER
     }
 
     fn from_message(message: RouteNetlinkMessage) -> Option<Self> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tokio::sync::watch;
 
+use super::addresses;
 use super::links;
 use super::overlay::{self, OverlayDevice, OverlaySpec};
 use super::peer_routes::{self, PeerRoutes, RouteFailure};
@@ -49,13 +50,21 @@ impl Node {
         self.worker.run(move |socket| tables::look_up(socket, &addresses)).await
     }
 
-    /// Makes the overlay device, or puts right what differs.
+    /// Makes the overlay device, or puts right what differs. It carries the node's own addresses towards its pods, as
+    /// what a rule of somebody else's masquerades on its way to another node's pod must come from one that lives here.
     ///
     /// # Errors
     /// A device of that name that is not ours, a port that is taken, a kernel without VXLAN, a request that was refused.
     pub async fn ensure_overlay(&self, spec: OverlaySpec) -> Result<OverlayDevice, NodeError> {
-        let group = self.group;
-        self.worker.run(move |socket| overlay::ensure(socket, group, spec)).await
+        let (group, gateways) = (self.group, self.gateways());
+        self.worker
+            .run(move |socket| {
+                let device = overlay::ensure(socket, group, spec)?;
+                let found = addresses::all(socket)?;
+                addresses::set(socket, &found, device.index, &gateways)?;
+                Ok(device)
+            })
+            .await
     }
 
     /// Removes the overlay device, and the routes through it with it; one that is gone is no error.

@@ -80,6 +80,14 @@ pub(crate) enum PeerError {
         /// Whose it is.
         other: String,
     },
+    /// A peer with a range of this node's, which may be this node.
+    #[error("pod range {range} of peer {peer} is this node's: if {peer} is this node, set node-name = {peer:?}")]
+    OwnRange {
+        /// The range.
+        range: IpNet,
+        /// Whose it is said to be.
+        peer: String,
+    },
     /// A node that lives among pods.
     #[error("peer {peer}: address {address} lies in pod range {range} of {owner}: correct one")]
     InPodRange {

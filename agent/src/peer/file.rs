@@ -129,6 +129,11 @@ fn refuse_overlaps(set: &PeerSet, own_ranges: &[IpNet]) -> Result<(), PeerError>
         Owner::Own => "this node".to_owned(),
     };
     if let Some([(range, owner), (other_range, other)]) = ranges.overlap() {
+        if let (Owner::Peer(at), Owner::Own) | (Owner::Own, Owner::Peer(at)) = (owner, other)
+            && range == other_range
+        {
+            return Err(PeerError::OwnRange { range, peer: set.peers[at].name.to_string() });
+        }
         return Err(PeerError::Overlap { range, owner: name(owner), other_range, other: name(other) });
     }
     // A tunnel to such an address would lead into itself.
@@ -220,6 +225,7 @@ mod tests {
                 vec!["n2", "n9", "10.244.2.0/24", "10.244.2.128/25"],
             ),
             (peer("n9", "'192.0.2.9'", "'10.244.0.0/16'"), vec!["n9", "this node", "10.244.0.0/16", "10.244.1.0/24"]),
+            (peer("n9", "'192.0.2.9'", "'10.244.1.0/24'"), vec!["n9", "10.244.1.0/24", "node-name"]),
             (peer("n9", "'192.0.2.9'", "'10.9.0.0/16', '10.9.9.0/24'"), vec!["n9", "10.9.0.0/16", "10.9.9.0/24"]),
             (good + &peer("n9", "'10.244.2.9'", ""), vec!["n9", "10.244.2.9", "n2", "10.244.2.0/24"]),
         ] {

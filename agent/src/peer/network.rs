@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
@@ -120,22 +120,27 @@ impl Network {
     /// Follows lists and devices until the agent stops.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         let mut verify = Instant::now() + VERIFY;
+        let mut pause = DEBOUNCE;
         loop {
             let scope = tokio::select! {
                 // The agent outlives whoever sends lists: without one they never change.
                 Ok(()) = self.lists.changed() => Scope::Peers,
+                // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
-                    sleep(DEBOUNCE).await;
-                    Scope::Everything
+                    verify = verify.min(Instant::now() + pause);
+                    continue;
                 }
                 () = sleep_until(verify) => Scope::Everything,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
+            let begun = Instant::now();
             let whole = self.round(scope).await;
-            if !whole {
-                verify = Instant::now() + RETRY;
-            } else if scope == Scope::Everything {
-                verify = Instant::now() + VERIFY;
+            if scope == Scope::Everything {
+                verify = Instant::now() + if whole { VERIFY } else { RETRY };
+                // Among thousands of peers and restless devices a fifth of the time is enough.
+                pause = DEBOUNCE.max(begun.elapsed() * 4);
+            } else if !whole {
+                verify = verify.min(Instant::now() + RETRY);
             }
         }
     }
@@ -144,50 +149,56 @@ impl Network {
     async fn round(&mut self, scope: Scope) -> bool {
         let Listing { known, problem } = self.lists.borrow_and_update().clone();
         let mut problems: Vec<String> = problem.into_iter().collect();
-        let set = known.clone().unwrap_or_default();
-        let done = self.steps(scope, &set, known.is_some(), &mut problems).await;
-        let whole = done.is_ok();
-        problems.extend(done.err().map(|error| text::chain(&error)));
-        problems.extend(self.uplinks.warnings.iter().cloned());
-        let mut state = self.view.state.borrow_mut();
-        for new in problems.iter().filter(|problem| !state.problems.contains(problem)) {
-            log::warn!("{new}");
-        }
-        state.problems = problems;
-        whole
-    }
-
-    async fn steps(
-        &mut self,
-        scope: Scope,
-        set: &Arc<PeerSet>,
-        known: bool,
-        problems: &mut Vec<String>,
-    ) -> Result<(), NetworkError> {
         if scope == Scope::Everything {
             self.news.borrow_and_update();
             self.routes = None;
             // The rest does without: pods of this node reach each other all the same.
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
         }
-        let all = self.survey(scope, set).await?;
-        self.mend_overlay(set).await?;
-        let made = self.plan(set);
-        let Plan { ranges, exempt, routes, ways, problems: more } = made;
+        let set = known.clone().unwrap_or_default();
+        let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;
+        problems.extend(errors.iter().map(|error| text::chain(error)));
+        problems.extend(self.uplinks.warnings.iter().cloned());
+        let mut state = self.view.state.borrow_mut();
+        for new in problems.iter().filter(|problem| !state.problems.contains(problem)) {
+            log::warn!("{new}");
+        }
+        state.problems = problems;
+        errors.is_empty()
+    }
+
+    /// Every step that does not need one that failed.
+    async fn steps(
+        &mut self,
+        scope: Scope,
+        set: &Arc<PeerSet>,
+        known: bool,
+        problems: &mut Vec<String>,
+    ) -> Vec<NetworkError> {
+        let mut errors = Vec::new();
+        let surveyed = self.survey(scope, set).await;
+        let everywhere = surveyed.as_ref().is_ok_and(|everywhere| *everywhere);
+        errors.extend(surveyed.err());
+        let mended = self.mend_overlay(set).await;
+        // What the kernel has stays where the list is not known. Without the overlay nothing may take a way that is
+        // meant for networks which know pods.
+        let leads = known && mended.is_ok();
+        errors.extend(mended.err());
+        let Plan { ranges, exempt, routes, ways, problems: more } = self.plan(set);
         problems.extend(more);
-        if known {
+        if leads {
             // What pods may reach unmasked, before what leads there, before the devices that mask.
-            self.blocking(move |datapath| datapath.set_exempt(&exempt)).await?;
-            self.blocking(move |datapath| datapath.set_peers(&ranges)).await?;
+            errors.extend(self.blocking(move |datapath| datapath.set_exempt(&exempt)).await.err());
+            errors.extend(self.blocking(move |datapath| datapath.set_peers(&ranges)).await.err());
         }
-        if all {
-            self.attach().await?;
+        if everywhere {
+            errors.extend(self.attach().await.err());
         }
-        if known {
-            self.set_routes(routes, problems).await?;
+        if leads {
+            errors.extend(self.set_routes(routes, problems).await.err());
         }
         self.tell(set, ways);
-        Ok(())
+        errors
     }
 
     /// Finds the uplinks, and the ways to the peers; whether it looked at all of them.
@@ -209,9 +220,7 @@ impl Network {
         }
         let tables = self.node.tables().await?;
         let devices = self.towards.values().map(|way| way.device).collect();
-        let node_ip =
-            if self.settings.config.node_ip.is_empty() { &set.own_addresses } else { &self.settings.config.node_ip };
-        let search = Search { devices: self.settings.config.devices.clone(), node_ip: node_ip.clone() };
+        let search = Search { devices: self.settings.config.devices.clone(), node_ip: self.node_ip(set).to_vec() };
         let before = self.uplinks.all.iter().map(|uplink| uplink.index).collect();
         let found = self.node.uplinks(&tables, &search, &devices, &before);
         if found.all != self.uplinks.all {
@@ -227,7 +236,6 @@ impl Network {
             log::info!("new pods get an MTU of {mtu}");
         }
         let Some(overlay) = self.settings.config.overlay else { return Ok(()) };
-        // Without it no packet may take the way to another node that is meant for a network that knows pods.
         self.overlay = None;
         self.overlay = Some(self.node.ensure_overlay(OverlaySpec { port: overlay.port, mtu }).await?);
         Ok(())

@@ -11,8 +11,11 @@ use crate::node::Uplinks;
 
 use super::{Peer, PeerSet};
 
+/// Of pods on a node whose ways off are not known yet, in bytes.
+const DEFAULT_MTU: u32 = 1500;
+
 /// The newest state, for whoever asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct View {
     pub(super) state: RefCell<State>,
     /// MTU that new pods get, in bytes.
@@ -36,6 +39,12 @@ pub(super) struct Placed {
     pub(super) way: PeerWay,
     pub(super) end: Option<IpAddr>,
     pub(super) since: Instant,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { state: RefCell::default(), pod_mtu: Cell::new(DEFAULT_MTU) }
+    }
 }
 
 impl View {

@@ -153,7 +153,11 @@ impl Events {
 
     /// Watches the directory; once more does no harm, and finds one that was replaced.
     fn watch(&self, directory: &Path) {
-        let mask = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
+        let mask = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_ONLYDIR;
         if let Err(error) = self.inotify.add_watch(directory, mask) {
             log::debug!("{} cannot be watched: {error}", directory.display());
         }

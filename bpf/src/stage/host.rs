@@ -15,7 +15,7 @@ use crate::skb::Skb;
 #[inline(never)]
 pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Reason {
     let Ok(mut transport) = parse::transport(skb, packet) else { return Reason::Host };
-    let tunnels = transport.protocol == Protocol::UDP && transport.dst == config::overlay_port();
+    let tunnels = transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst);
     if tunnels || !maps::has_host_flows() && !begins(&transport) || !fragment::complete(packet, &mut transport) {
         return Reason::Host;
     }

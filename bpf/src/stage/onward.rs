@@ -22,7 +22,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
         Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => Ok(Verdict::Pass),
         Some(_) => route(skb, packet, Mark::DONE),
         None => {
-            if packet.protocol == Protocol::UDP && config::overlay_port() != 0 {
+            if packet.protocol == Protocol::UDP && config::has_overlay() {
                 refuse_tunnel(skb, packet)?;
             }
             route(skb, packet, Mark::POD)
@@ -80,7 +80,7 @@ fn segment(skb: &Skb, packet: &Packet) -> u32 {
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 fn is_tunnel(skb: &mut Skb, packet: &Packet) -> bool {
-    parse::transport(skb, packet).is_ok_and(|transport| transport.dst == config::overlay_port())
+    parse::transport(skb, packet).is_ok_and(|transport| config::is_overlay_port(transport.dst))
 }
 
 #[inline(always)]

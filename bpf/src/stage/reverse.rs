@@ -16,7 +16,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
     let host = Ok(Verdict::Sent(Reason::Host, NEXT));
     // Too short for its protocol: the stack knows.
     let Ok(mut transport) = parse::transport(skb, packet) else { return host };
-    if transport.protocol == Protocol::UDP && transport.dst == config::overlay_port() {
+    if transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst) {
         return host;
     }
     if transport.kind == Kind::Error {

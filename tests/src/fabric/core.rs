@@ -85,7 +85,8 @@ impl Core {
                 "addr add 198.51.100.2/24 dev eth0",
                 "addr add 2001:db8:51::2/64 dev eth0 nodad",
                 "addr add 198.51.100.3/24 dev eth0",
-                "addr add 2001:db8:51::3/64 dev eth0 nodad",
+                // Reached, and never chosen as a source.
+                "addr add 2001:db8:51::3/64 dev eth0 nodad preferred_lft 0",
                 "link set eth0 up",
                 "route add default via 198.51.100.1",
                 "route add default via 2001:db8:51::1",

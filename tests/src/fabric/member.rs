@@ -90,7 +90,11 @@ impl Member {
                 &format!("addr add 2001:db8:18::1/64 dev {} nodad", Core::TO_SECOND),
                 &format!("link set {} up", Core::TO_SECOND),
             ],
-        )
+        )?;
+        // For when the first one fails.
+        let routes =
+            ["route add default via 198.18.0.1 metric 4096", "route add default via 2001:db8:18::1 metric 4096"];
+        exec::ip_batch(self.node.netns(), &routes)
     }
 
     /// The node.

@@ -52,6 +52,7 @@ impl FrameSocket {
             match (&self.socket).read(&mut frame) {
                 Ok(len) if accepts(&frame[..len]) => return Ok(Some(frame[..len].to_vec())),
                 Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error).context("receive a frame"),
             }

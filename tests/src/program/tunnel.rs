@@ -1,6 +1,7 @@
 //! `from_overlay` on a real tunnel device: a test run has no tunnel key.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,12 +11,12 @@ use weft_abi::{Peer, PeerFlags, Reason};
 
 use super::underlay::VNI;
 use super::{Hook, OVERLAY_PORT, Programs, classifier};
-use crate::exec;
 use crate::netns::Netns;
 use crate::node::Family;
 use crate::packet::FrameSocket;
 use crate::site::Site;
 use crate::wait;
+use crate::{exec, kernel};
 
 /// A node with the hook, another one that it knows, and a stranger on the same link.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Tunnel {
     stranger: FrameSocket,
     _node: Netns,
     _others: Netns,
+    _site: Arc<Site>,
 }
 
 /// Who sends through the tunnel.
@@ -77,11 +79,13 @@ impl Tunnel {
                 &format!("link add foreigner type vxlan id {foreign} remote {own} local {friend} dstport {port}"),
                 // One device a virtual network and remote: another number beside the friend's, made right below.
                 &format!("link add stranger type vxlan id {} remote {own} local {stranger} dstport {port}", VNI + 2),
-                "link set friend addrgenmode none up",
-                "link set foreigner addrgenmode none up",
-                "link set stranger addrgenmode none up",
             ],
         )?;
+        for device in ["friend", "foreigner", "stranger"] {
+            // Its own multicast reports would be counted, too.
+            kernel::set_sysctl(&others, &format!("net/ipv6/conf/{device}/disable_ipv6"), "1")?;
+            exec::ip_batch(&others, &[&format!("link set {device} up")])?;
+        }
         let mut programs = Programs::load()?;
         let device = node.enter(|| -> Result<u32> {
             classifier(&mut programs.ebpf, Hook::FromOverlay)?.attach("vx0", TcAttachType::Ingress)?;
@@ -99,7 +103,7 @@ impl Tunnel {
         programs.add_peer(&format!("{address}/{bits}"), Peer { node: address.into(), flags, ..Peer::default() })?;
         let open = |device| FrameSocket::open(&others, device);
         let (friend, foreigner, stranger) = (open("friend")?, open("foreigner")?, open("stranger")?);
-        Ok(Self { programs, friend, foreigner, stranger, _node: node, _others: others })
+        Ok(Self { programs, friend, foreigner, stranger, _node: node, _others: others, _site: site })
     }
 
     /// Sends an inner frame; the verdict that was counted.

@@ -4,6 +4,7 @@
 //! device by number alone, and which hook runs is what a test says.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use weft_abi::{Addr, Flow, FlowFlags, Nat, Peer, PeerFlags, Reason, Tuple, Uplink};
@@ -71,6 +72,7 @@ fn two(family: Family, v4: Ipv4Addr, v6: Ipv6Addr) -> IpAddr {
 pub struct Underlay {
     /// The loaded programs.
     pub programs: Programs,
+    _site: Arc<Site>,
 }
 
 impl Underlay {
@@ -97,7 +99,7 @@ impl Underlay {
         }
         let [v4, v6] = Family::BOTH.map(|family| Addr::from(node(family)));
         programs.add_uplink(IFINDEX, Uplink { v4, v6 })?;
-        Ok(Self { programs })
+        Ok(Self { programs, _site: site })
     }
 
     /// What becomes of a packet that leaves by the uplink.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::stream;
 use crate::netns::Netns;
@@ -39,6 +39,7 @@ impl Tcp {
         let listener = netns.enter(|| TcpListener::bind(address))?;
         let listener = listener.with_context(|| format!("listen at {address} in {}", netns.name()))?;
         let address = listener.local_addr().context("ask for a listener's port")?;
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
         Ok(Self { listener, address })
     }
 
@@ -71,7 +72,7 @@ impl Tcp {
     }
 
     fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
-        let (far, seen) = self.listener.accept().context("accept")?;
+        let (far, seen) = self.listener.accept().context("nobody came")?;
         stream::set_deadline(&far)?;
         Ok((far, unmapped(seen)))
     }

@@ -131,6 +131,11 @@ enum Answer {
     Error(u8, u8),
 }
 
+enum Packet {
+    Answer(Answer),
+    Foreign,
+}
+
 impl Echo {
     fn open(to: IpAddr) -> Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(1);
@@ -165,26 +170,34 @@ impl Echo {
                 return Ok(None);
             }
             self.socket.set_read_timeout(Some(left)).context("set a deadline")?;
-            if let Some(answer) = self.next()? {
+            // A raw socket is given everybody's packets, so the time is looked at after each.
+            if let Some(Packet::Answer(answer)) = self.receive()? {
                 return Ok(Some(answer));
             }
         }
     }
 
-    /// The next answer; `None` when the socket has nothing more, or not in time.
+    /// The next answer that is there already, for a socket that does not block.
     fn next(&self) -> Result<Option<Answer>> {
-        let mut packet = [0; 2048];
         loop {
-            let len = match (&self.socket).read(&mut packet) {
-                Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                // A raw socket may be told of an error before the packet that carries it is read.
-                Err(error) if error.raw_os_error().is_some_and(is_unreachable) => continue,
-                Err(error) => return Err(error).context("receive an ICMP packet"),
-            };
-            if let Some(answer) = self.understand(&packet[..len]) {
-                return Ok(Some(answer));
+            match self.receive()? {
+                Some(Packet::Answer(answer)) => return Ok(Some(answer)),
+                Some(Packet::Foreign) => {}
+                None => return Ok(None),
             }
+        }
+    }
+
+    /// The next packet; `None` when the socket has nothing more, or not in time.
+    fn receive(&self) -> Result<Option<Packet>> {
+        let mut packet = [0; 2048];
+        match (&self.socket).read(&mut packet) {
+            Ok(len) => Ok(Some(self.understand(&packet[..len]).map_or(Packet::Foreign, Packet::Answer))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Some(Packet::Foreign)),
+            // A raw socket may be told of an error before the packet that carries it is read.
+            Err(error) if error.raw_os_error().is_some_and(is_unreachable) => Ok(Some(Packet::Foreign)),
+            Err(error) => Err(error).context("receive an ICMP packet"),
         }
     }
 

@@ -42,6 +42,7 @@ fn node() -> Tables {
             link(6, "eth2"),
             ours(7, "weft0"),
             ours(8, "weft-vx"),
+            link(11, "weft0-peer"),
             ours(9, "weft0123456789a"),
             Link { ethernet: false, ..link(10, "wg0") },
         ],

@@ -47,7 +47,7 @@ fn both() -> PeerSet {
     PeerSet { peers: vec![n2, n3], own_addresses: Vec::new() }
 }
 
-struct Node {
+struct Site {
     config: NetworkConfig,
     uplinks: Uplinks,
     towards: HashMap<IpAddr, Towards>,
@@ -55,7 +55,7 @@ struct Node {
     node_ip: Vec<IpAddr>,
 }
 
-impl Node {
+impl Site {
     fn overlay() -> Self {
         Self {
             config: config(true),
@@ -95,7 +95,7 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn the_overlay_leads_to_every_range() {
-    let made = Node::overlay().plan(&both());
+    let made = Site::overlay().plan(&both());
     let tunnel = Some(TUNNEL);
     let home = |address| Home::Node { address: ip(address), tunnel };
     let expected = [
@@ -121,7 +121,7 @@ fn the_overlay_leads_to_every_range() {
 
 #[test]
 fn what_others_know_of_this_node_counts() {
-    let mut node = Node { node_ip: vec![ip("192.0.2.1")], ..Node::overlay() };
+    let mut node = Site { node_ip: vec![ip("192.0.2.1")], ..Site::overlay() };
     let made = node.plan(&both());
     let local = match made.routes[&net("10.244.2.0/24")] {
         PeerRoute::Tunnel { local, .. } => local,
@@ -135,7 +135,7 @@ fn what_others_know_of_this_node_counts() {
 
 #[test]
 fn a_peer_without_a_common_family_is_told() {
-    let node = Node { uplinks: uplinks(true, false), ..Node::overlay() };
+    let node = Site { uplinks: uplinks(true, false), ..Site::overlay() };
     let made = node.plan(&both());
     assert_eq!(made.ways[1], (PeerWay::Unreachable, None));
     assert_eq!((made.ranges.len(), made.routes.len()), (3, 1));
@@ -147,7 +147,7 @@ fn a_peer_without_a_common_family_is_told() {
 
 #[test]
 fn native_routing_leads_directly_where_it_can() {
-    let mut node = Node::native();
+    let mut node = Site::native();
     node.towards.insert(ip("192.0.2.12"), Towards { device: 2, direct: true });
     node.towards.insert(ip("2001:db8::12"), Towards { device: 2, direct: false });
     node.towards.insert(ip("2001:db8::13"), Towards { device: 3, direct: true });
@@ -166,7 +166,7 @@ fn native_routing_leads_directly_where_it_can() {
 
 #[test]
 fn all_pods_and_what_is_configured_are_exempt() {
-    let mut node = Node::overlay();
+    let mut node = Site::overlay();
     let exempt = node.plan(&both()).exempt;
     for range in ["10.0.0.0/8", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24", "fd00:2::/64"] {
         assert!(exempt.contains(&net(range)), "{range}: {exempt:?}");
