@@ -20,7 +20,7 @@ use crate::packet::craft::Link;
 use crate::packet::datagram::{ACK, Datagram, Kind, SYN};
 use crate::program::baseline::Empty;
 use crate::program::scene::SELF;
-use crate::program::underlay::{LINK, Underlay, VNI, node, peer, pod, remote, world};
+use crate::program::underlay::{LINK, VNI, node, peer, pod, remote, world};
 use crate::program::{Hook, IFINDEX, Programs};
 
 /// Runs of one turn on one packet, where that is possible.
@@ -46,32 +46,32 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
 }
 
 /// The pod's node, which sends with these addresses, and a flow of the pod that both ends know.
-fn established(family: Family, uplink: Uplink) -> Result<(Underlay, Datagram)> {
-    let mut underlay = Underlay { programs: Programs::load()? };
+fn established(family: Family, uplink: Uplink) -> Result<(Programs, Datagram)> {
+    let mut programs = Programs::load()?;
     for addr in SELF.addresses() {
-        underlay.programs.add(addr, SELF.pod)?;
+        programs.add(addr, SELF.pod)?;
     }
-    underlay.programs.add_uplink(IFINDEX, uplink)?;
+    programs.add_uplink(IFINDEX, uplink)?;
     let sent = Datagram::new(Kind::Tcp(SYN), (pod(family), 40_000).into(), (world(family), 443).into()).link(LINK);
-    underlay.leaves(sent.frame())?.must_be(Reason::Translated)?;
-    Ok((underlay, Datagram { kind: Kind::Tcp(ACK), ..sent }))
+    programs.run(Hook::ToNetdev, sent.frame())?.must_be(Reason::Translated)?;
+    Ok((programs, Datagram { kind: Kind::Tcp(ACK), ..sent }))
 }
 
 fn single(family: Family, runs: usize, figures: &mut Figures) -> Result<()> {
     let [v4, v6] = Family::BOTH.map(|family| Addr::from(node(family)));
-    let (mut underlay, sent) = established(family, Uplink { v4, v6 })?;
+    let (mut programs, sent) = established(family, Uplink { v4, v6 })?;
     let left = sent.from(SocketAddr::new(node(family), sent.src.port()));
     let back = left.answer();
     let answer = Datagram { kind: Kind::Tcp(SYN | ACK), ..back.clone() };
-    underlay.comes(answer.frame())?.must_be(Reason::Translated)?;
-    underlay.leaves(sent.frame())?.must_be(Reason::Translated)?;
-    underlay.comes(back.frame())?.must_be(Reason::Translated)?;
+    programs.run(Hook::FromNetdev, answer.frame())?.must_be(Reason::Translated)?;
+    programs.run(Hook::ToNetdev, sent.frame())?.must_be(Reason::Translated)?;
+    programs.run(Hook::FromNetdev, back.frame())?.must_be(Reason::Translated)?;
     let mut empty = Empty::load()?;
     for (hook, frame, limit) in [(Hook::ToNetdev, sent.frame(), 200.0), (Hook::FromNetdev, back.frame(), 250.0)] {
         let (mut all, mut base) = (Vec::with_capacity(runs), Vec::with_capacity(runs));
         for _ in 0..runs {
             base.push(nanos(empty.time(&frame, 1)?)?);
-            all.push(nanos(underlay.programs.time(hook, frame.as_slice(), 1)?)?);
+            all.push(nanos(programs.time(hook, frame.as_slice(), 1)?)?);
         }
         let (all, base, title) = (median(&all), median(&base), format!("{}, {}", hook.name(), family_name(family)));
         figures.note(format!("{title}, empty program p50"), base, "ns");
@@ -84,16 +84,16 @@ fn single(family: Family, runs: usize, figures: &mut Figures) -> Result<()> {
 /// The pod's address is the node's too: what `to_netdev` writes is what was there.
 fn many(family: Family, rounds: usize, figures: &mut Figures) -> Result<()> {
     let [v4, v6] = Family::BOTH.map(|family| Addr::from(pod(family)));
-    let (mut underlay, sent) = established(family, Uplink { v4, v6 })?;
+    let (mut programs, sent) = established(family, Uplink { v4, v6 })?;
     let frame = sent.frame();
-    let outcome = underlay.leaves(frame.as_slice())?;
+    let outcome = programs.run(Hook::ToNetdev, frame.as_slice())?;
     outcome.must_be(Reason::Translated)?;
     anyhow::ensure!(outcome.bytes == frame, "the packet was changed");
     let mut empty = Empty::load()?;
     let (mut all, mut base) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         base.push(nanos(empty.time(&frame, REPEAT)?)?);
-        all.push(nanos(underlay.programs.time(Hook::ToNetdev, frame.as_slice(), REPEAT)?)?);
+        all.push(nanos(programs.time(Hook::ToNetdev, frame.as_slice(), REPEAT)?)?);
     }
     let name = format!("to_netdev, {}, over the empty program, again and again", family_name(family));
     figures.note(name, median(&all) - median(&base), "ns");
@@ -131,13 +131,13 @@ fn before(family: Family, runs: usize, figures: &mut Figures) -> Result<()> {
 /// The first packet of each of many flows, towards one server.
 fn first(family: Family, figures: &mut Figures) -> Result<()> {
     let [v4, v6] = Family::BOTH.map(|family| Addr::from(node(family)));
-    let (mut underlay, sent) = established(family, Uplink { v4, v6 })?;
+    let (mut programs, sent) = established(family, Uplink { v4, v6 })?;
     let mut empty = Empty::load()?;
     let (mut all, mut base) = (Vec::new(), Vec::new());
     for port in 20_000..40_000 {
         let frame = Datagram { kind: Kind::Tcp(SYN), ..sent.from((pod(family), port).into()) }.frame();
         base.push(nanos(empty.time(&frame, 1)?)?);
-        all.push(nanos(underlay.programs.time(Hook::ToNetdev, frame.as_slice(), 1)?)?);
+        all.push(nanos(programs.time(Hook::ToNetdev, frame.as_slice(), 1)?)?);
     }
     let name = format!("to_netdev, {}, over the empty program, first packet of a flow", family_name(family));
     figures.note(name, median(&all) - median(&base), "ns");
