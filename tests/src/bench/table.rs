@@ -13,7 +13,7 @@ pub fn table(report: &Report) -> String {
         if group.replace(figure.group) != Some(figure.group) {
             let _ = writeln!(text, "\n{}", title(figure.group));
         }
-        let measured = format!("{} {}", digits(figure.value), figure.unit);
+        let measured = format!("{} {}", digits(figure.value, figure.unit), figure.unit);
         let line = format!("  {:width$}  {measured:>16}  {}", figure.name, verdict(figure));
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -54,15 +54,16 @@ fn title(group: Group) -> &'static str {
 fn verdict(figure: &Figure) -> String {
     let (Some(target), Some(reached)) = (figure.target, figure.reached) else { return String::new() };
     let aim = match target {
-        Target::AtMost(limit) => format!("at most {}", digits(limit)),
-        Target::AtLeast(limit) => format!("at least {}", digits(limit)),
+        Target::AtMost(limit) => format!("at most {}", digits(limit, figure.unit)),
+        Target::AtLeast(limit) => format!("at least {}", digits(limit, figure.unit)),
     };
     format!("{aim:<15}  {}", if reached { "reached" } else { "MISSED" })
 }
 
-/// Three digits that say something.
-fn digits(value: f64) -> String {
+/// Three digits that say something; of a ratio those behind the point, which decide.
+fn digits(value: f64, unit: &str) -> String {
     match value.abs() {
+        ratio if ratio < 10.0 && unit.is_empty() => format!("{value:.3}"),
         small if small < 10.0 => format!("{value:.2}"),
         middle if middle < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
