@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use weft_abi::{Hook, Reason};
 
 use crate::parse::{self, Ethertype};
-use crate::skb::Skb;
+use crate::skb::{Mark, Skb};
 use crate::stage::{deliver, inbound, reverse};
 use crate::verdict::{NEXT, Verdict, conclude};
 
@@ -14,6 +14,8 @@ use crate::verdict::{NEXT, Verdict, conclude};
 fn from_netdev(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);
     let bytes = skb.len();
+    // Between nodes on one machine the packet still has what the other node's from_pod said of it.
+    skb.set_mark(Mark::STACK);
     let decision = judge(&mut skb);
     conclude(&mut skb, Hook::FromNetdev, bytes, decision)
 }

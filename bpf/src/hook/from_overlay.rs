@@ -6,7 +6,7 @@ use weft_abi::{Hook, PeerFlags, Reason};
 
 use crate::maps;
 use crate::parse::{self, Ethertype};
-use crate::skb::Skb;
+use crate::skb::{Mark, Skb};
 use crate::stage::{deliver, track, tunnelled};
 use crate::verdict::{Verdict, conclude};
 
@@ -15,6 +15,8 @@ use crate::verdict::{Verdict, conclude};
 fn from_overlay(ctx: TcContext) -> i32 {
     let mut skb = Skb::new(&ctx);
     let bytes = skb.len();
+    // Between nodes on one machine the packet still has what the other node's from_pod said of it.
+    skb.set_mark(Mark::STACK);
     let decision = judge(&mut skb);
     conclude(&mut skb, Hook::FromOverlay, bytes, decision)
 }
