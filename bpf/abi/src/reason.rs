@@ -100,7 +100,7 @@ reasons! {
     NatExhausted = 21, "nat-exhausted";
     /// The flow could not be recorded.
     FlowTable = 22, "flow-table";
-    /// A tunnel packet for no pod and no address of this node.
+    /// For a pod of this node that is not there, or is gone.
     NoSuchPod = 23, "no-such-pod";
     /// An ICMP error about a flow that is not known.
     Unrelated = 24, "unrelated";
