@@ -14,7 +14,7 @@ use weft_tests::bench::{self, Group, traffic};
 #[derive(Parser)]
 #[command(name = "weft-bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// Fewer rounds: under a minute
+    /// Fewer rounds: under two minutes
     #[arg(long)]
     quick: bool,
     /// Writes the figures as JSON as well
