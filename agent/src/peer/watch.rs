@@ -70,8 +70,12 @@ impl PeersFile {
         };
         let mut polls = interval(POLL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The start has read it; what changed since then is seen at the second look.
-        let mut loaded = None;
+        if let Some(events) = &events {
+            events.watch(&directory);
+        }
+        // The start has read it, but nobody watched until now.
+        let mut loaded = stamp(&self.path);
+        self.send(&lists).await;
         let mut seen = None;
         loop {
             let due = tokio::select! {

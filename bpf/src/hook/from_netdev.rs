@@ -6,7 +6,7 @@ use weft_abi::{Hook, Reason};
 
 use crate::parse::{self, Ethertype};
 use crate::skb::{Mark, Skb};
-use crate::stage::{deliver, inbound, reverse};
+use crate::stage::{deliver, inbound, reverse, tunnelled};
 use crate::verdict::{NEXT, Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -36,6 +36,9 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
         Err(Reason::Malformed) => return host,
         Err(reason) => return Err(reason),
     };
+    if tunnelled::is_outer(skb, &packet) {
+        return host;
+    }
     match deliver::receiver(&packet) {
         Some(pod) => inbound::judge(skb, &packet, pod),
         None if packet.multicast => host,

@@ -7,7 +7,7 @@ use weft_abi::{Hook, PodFlags, Reason};
 use crate::maps;
 use crate::parse::{self, Ethertype};
 use crate::skb::{Mark, Skb};
-use crate::stage::{host, masquerade};
+use crate::stage::{host, masquerade, tunnelled};
 use crate::verdict::{NEXT, Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -33,10 +33,10 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     };
     // What the node's stack makes is the stack's to answer for.
     let Ok(packet) = parsed else { return host };
-    if packet.multicast {
+    let via_stack = skb.mark() == Mark::STACK;
+    if packet.multicast || via_stack && tunnelled::is_outer(skb, &packet) {
         return host;
     }
-    let via_stack = skb.mark() == Mark::STACK;
     // What another plugin made is that plugin's to translate.
     if via_stack && maps::pod(&packet.src).is_none_or(|pod| pod.flags & PodFlags::ADOPTED != 0) {
         return Verdict::of(host::judge(skb, &packet));

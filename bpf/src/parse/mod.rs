@@ -17,4 +17,4 @@ pub(crate) use ipv6::{Ipv6Header, ipv6};
 pub(crate) use ndp::{LinkOption, NeighborMessage};
 pub(crate) use packet::{Packet, Protocol};
 pub(crate) use quoted::{Quoted, quoted};
-pub(crate) use transport::{Kind, Piece, Transport, ports_of, transport};
+pub(crate) use transport::{Kind, Piece, Transport, datagram_port, ports_of, transport};

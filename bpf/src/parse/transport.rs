@@ -153,6 +153,19 @@ fn icmp(kind: u8, id: u16, [request, reply]: [u8; 2], error: bool) -> (Kind, u16
     }
 }
 
+/// Destination port, in network byte order, of a datagram right behind a header of the usual length.
+#[inline(always)]
+pub(crate) fn datagram_port(skb: &mut Skb, packet: &Packet) -> Option<u16> {
+    if packet.protocol != Protocol::UDP || packet.fragment != 0 {
+        return None;
+    }
+    match (packet.v4, packet.header) {
+        (true, 20) => skb.bytes::<42>().map(|frame| frame.half::<36>()),
+        (false, _) => skb.bytes::<62>().map(|frame| frame.half::<56>()),
+        _ => None,
+    }
+}
+
 /// Parses the transport header.
 #[inline(always)]
 pub(crate) fn transport(skb: &mut Skb, packet: &Packet) -> Result<Transport, Reason> {

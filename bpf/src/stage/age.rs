@@ -26,16 +26,20 @@ pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
     }
 }
 
-/// A packet from the inside of a translated flow.
+/// A packet from the inside of a translated flow. Written only when something changed.
 #[inline(always)]
 pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     let Flow { seen, flags, .. } = flow.get();
-    if seen != maps::now() || tcp & EVENTFUL != 0 || flags | confirmed(tcp) != flags {
-        refresh(flow, tuple, tcp);
+    if seen != maps::now() || begins(tcp) {
+        return refresh(flow, tuple, tcp);
+    }
+    let new = closing(flags, tcp, true) | confirmed(tcp);
+    if new != flags {
+        flow.update(|flow| flow.flags = new);
     }
 }
 
-/// Once a tick, and whenever TCP begins or ends. The way back is looked at too, so that the kernel does not take it for
+/// Once a tick, and whenever TCP begins. The way back is looked at too, so that the kernel does not take it for
 /// forgotten, and made again if it was.
 ///
 /// A function of its own to the kernel, with its own stack.

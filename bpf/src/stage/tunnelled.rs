@@ -2,9 +2,15 @@
 
 use weft_abi::{PeerFlags, Reason};
 
-use crate::maps;
-use crate::parse::Packet;
+use crate::parse::{self, Packet};
 use crate::skb::Skb;
+use crate::{config, maps};
+
+/// Whether the packet is the outer one of the overlay's: most of what passes an uplink, and the node's own.
+#[inline(always)]
+pub(crate) fn is_outer(skb: &mut Skb, packet: &Packet) -> bool {
+    config::has_overlay() && parse::datagram_port(skb, packet).is_some_and(config::is_overlay_port)
+}
 
 /// Only a peer may send tunnel packets, in its own network, and only for those who live there.
 #[inline(always)]
