@@ -100,12 +100,10 @@ reasons! {
     NatExhausted = 21, "nat-exhausted";
     /// The flow could not be recorded.
     FlowTable = 22, "flow-table";
-    /// A fragment whose first part, which has the ports, was not seen.
-    Fragment = 23, "fragment";
-    /// A tunnel packet for no pod and no address of this node.
-    NoSuchPod = 24, "no-such-pod";
+    /// For a pod of this node that is not there, or is gone.
+    NoSuchPod = 23, "no-such-pod";
     /// An ICMP error about a flow that is not known.
-    Unrelated = 25, "unrelated";
+    Unrelated = 24, "unrelated";
 }
 
 impl Reason {

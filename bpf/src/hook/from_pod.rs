@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_abi::{Hook, Reason};
+use weft_abi::{Hook, PodFlags, Reason};
 
 use crate::parse::{self, Ethertype, ndp};
 use crate::skb::{Mark, Skb};
@@ -48,6 +48,8 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     }
     match deliver::receiver(&packet) {
         Some(pod) => deliver::deliver(skb, pod),
+        // Beyond the node another plugin's pod takes that plugin's ways.
+        None if sender.flags & PodFlags::ADOPTED != 0 => Ok(Verdict::Pass),
         None => onward::judge(skb, &packet),
     }
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weft_abi::{Hook, Reason};
+use weft_abi::{Hook, PodFlags, Reason};
 
 use crate::maps;
 use crate::parse::{self, Ethertype};
@@ -37,7 +37,8 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
         return host;
     }
     let via_stack = skb.mark() == Mark::STACK;
-    if via_stack && maps::pod(&packet.src).is_none() {
+    // What another plugin made is that plugin's to translate.
+    if via_stack && maps::pod(&packet.src).is_none_or(|pod| pod.flags & PodFlags::ADOPTED != 0) {
         return Verdict::of(host::judge(skb, &packet));
     }
     masquerade::judge(skb, &packet, via_stack)

@@ -120,7 +120,7 @@ impl Transport {
     }
 
     #[inline(always)]
-    fn new(v4: bool, protocol: u8, offset: u32, head: u32, id: u16) -> Self {
+    pub(super) fn new(v4: bool, protocol: u8, offset: u32, head: u32, id: u16) -> Self {
         let (kind, src, dst) = ports_of(v4, protocol, head, id);
         Self { kind, piece: Piece::Whole, protocol, flags: 0, src, dst, offset, id: 0 }
     }
@@ -242,32 +242,36 @@ fn read(skb: &Skb, packet: &Packet, out: &mut Transport) -> Result<(), Reason> {
 fn skip_extensions(skb: &Skb, out: &mut Transport) -> Result<(), Reason> {
     out.offset = (Ethernet::LEN + size_of::<Ipv6Header>()) as u32;
     for _ in 0..EXTENSIONS_MAX {
-        if !is_extension(out.protocol) {
+        // Behind the header of a later fragment comes payload.
+        if !is_extension(out.protocol) || out.piece == Piece::Later {
             return Ok(());
         }
-        let [next, len, c, d, id @ ..] = skb.load::<[u8; 8]>(out.offset as usize).ok_or(Reason::Malformed)?;
-        if out.protocol == Protocol::FRAGMENT {
-            let field = u16::from_be_bytes([c, d]);
-            out.id = u32::from_ne_bytes(id);
-            out.piece = match (field >> 3, field & 1) {
-                (0, 0) => Piece::Whole,
-                (0, _) => Piece::First,
-                _ => Piece::Later,
-            };
-            out.offset += 8;
-        } else {
-            out.offset += u32::from(len) * 8 + 8;
-        }
-        out.protocol = next;
-        if out.piece == Piece::Later {
-            // What follows is payload.
-            return Ok(());
-        }
+        skip_extension(skb, out).ok_or(Reason::Malformed)?;
     }
     Err(Reason::Malformed)
 }
 
+/// Goes past one extension header.
 #[inline(always)]
-fn is_extension(next_header: u8) -> bool {
+pub(super) fn skip_extension(skb: &Skb, out: &mut Transport) -> Option<()> {
+    let [next, len, c, d, id @ ..] = skb.load::<[u8; 8]>(out.offset as usize)?;
+    if out.protocol == Protocol::FRAGMENT {
+        let field = u16::from_be_bytes([c, d]);
+        out.id = u32::from_ne_bytes(id);
+        out.piece = match (field >> 3, field & 1) {
+            (0, 0) => Piece::Whole,
+            (0, _) => Piece::First,
+            _ => Piece::Later,
+        };
+        out.offset += 8;
+    } else {
+        out.offset += u32::from(len) * 8 + 8;
+    }
+    out.protocol = next;
+    Some(())
+}
+
+#[inline(always)]
+pub(super) fn is_extension(next_header: u8) -> bool {
     matches!(next_header, Protocol::HOP_BY_HOP | Protocol::ROUTING | Protocol::FRAGMENT | Protocol::DESTINATION)
 }

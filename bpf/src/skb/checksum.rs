@@ -92,5 +92,7 @@ impl Skb {
 #[inline(always)]
 fn difference(old: &Addr, new: &Addr) -> u64 {
     // SAFETY: both are 16 bytes, which the kernel only reads.
-    unsafe { bpf_csum_diff((&raw const *old).cast_mut().cast(), 16, (&raw const *new).cast_mut().cast(), 16, 0) as u64 }
+    let sum =
+        unsafe { bpf_csum_diff((&raw const *old).cast_mut().cast(), 16, (&raw const *new).cast_mut().cast(), 16, 0) };
+    sum.cast_unsigned()
 }

@@ -64,7 +64,7 @@ pub(crate) struct Skb {
 }
 
 /// What `from_pod` says of a packet to the hook at the device that it leaves by (`tc_index`, which stays on the packet
-/// within the node and which from_pod always sets: a pod could have).
+/// within the node and which `from_pod` always sets: a pod could have).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u32);
 

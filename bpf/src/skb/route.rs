@@ -47,6 +47,16 @@ struct Neighbor {
 
 const _: () = assert!(size_of::<Neighbor>() == size_of::<bpf_redir_neigh>());
 
+impl Question {
+    #[expect(clippy::cast_possible_wrap, reason = "64 bytes")]
+    const SIZE: i32 = size_of::<Self>() as i32;
+}
+
+impl Neighbor {
+    #[expect(clippy::cast_possible_wrap, reason = "20 bytes")]
+    const SIZE: i32 = size_of::<Self>() as i32;
+}
+
 /// A way that the node's routes know.
 pub(crate) struct Hop {
     /// The device that leads there.
@@ -76,12 +86,12 @@ impl Skb {
     /// Asks the kernel to send the packet out of the device it came from; the hook's result.
     #[inline(always)]
     pub(crate) fn send_back(&self) -> i32 {
-        self.send_by(self.ifindex())
+        Self::send_by(self.ifindex())
     }
 
     /// Asks the kernel to send the packet out of that device as it is; the hook's result.
     #[inline(always)]
-    pub(crate) fn send_by(&self, ifindex: u32) -> i32 {
+    pub(crate) fn send_by(ifindex: u32) -> i32 {
         // SAFETY: takes numbers; a device that is gone drops the packet.
         unsafe { bpf_redirect(ifindex, 0) as i32 }
     }
@@ -104,10 +114,9 @@ impl Skb {
             tail: [0; 4],
         };
         // SAFETY: the context is the kernel's; the structure is its own by size and layout.
-        let answer = unsafe {
-            bpf_fib_lookup(self.ctx.cast(), (&raw mut question).cast(), size_of::<Question>() as i32, 0) as u32
-        };
-        if answer != BPF_FIB_LKUP_RET_SUCCESS && answer != BPF_FIB_LKUP_RET_NO_NEIGH {
+        let answer =
+            unsafe { bpf_fib_lookup(self.ctx.cast(), (&raw mut question).cast(), Question::SIZE, 0).cast_unsigned() };
+        if answer != BPF_FIB_LKUP_RET_SUCCESS.into() && answer != BPF_FIB_LKUP_RET_NO_NEIGH.into() {
             return None;
         }
         let neighbor = Neighbor { family: u32::from(question.family), addr: question.dst };
@@ -116,9 +125,10 @@ impl Skb {
 
     /// Asks the kernel to send the packet to that next hop, whose link-layer address it finds out; the hook's result.
     #[inline(always)]
-    pub(crate) fn send_to(&mut self, hop: &Hop) -> i32 {
-        let size = size_of::<Neighbor>() as i32;
+    pub(crate) fn send_to(hop: &Hop) -> i32 {
         // SAFETY: the structure is the kernel's by size and layout; it is read before the call returns.
-        unsafe { bpf_redirect_neigh(hop.ifindex, (&raw const hop.neighbor).cast_mut().cast(), size, 0) as i32 }
+        unsafe {
+            bpf_redirect_neigh(hop.ifindex, (&raw const hop.neighbor).cast_mut().cast(), Neighbor::SIZE, 0) as i32
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Skb {
     #[inline(always)]
     fn finds_socket<K>(&self, protocol: u8, key: &K) -> bool {
         let (key, size) = ((&raw const *key).cast_mut().cast(), size_of::<K>() as u32);
-        let netns = i64::from(BPF_F_CURRENT_NETNS) as u64;
+        let netns = i64::from(BPF_F_CURRENT_NETNS).cast_unsigned();
         // SAFETY: the context is the kernel's; the key is of the size that says its family; the socket that is found
         // is given back at once.
         unsafe {

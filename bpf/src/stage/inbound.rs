@@ -1,6 +1,6 @@
 //! From another machine to a pod's own address.
 
-use weft_abi::{FlowFlags, PeerFlags, Pod, Reason};
+use weft_abi::{FlowFlags, PeerFlags, Pod, PodFlags, Reason};
 
 use super::{age, deliver, fragment, track};
 use crate::maps;
@@ -11,6 +11,10 @@ use crate::verdict::Verdict;
 /// Delivers the packet. The flow of somebody who is no peer's pod is recorded, so that the answers keep their source.
 #[inline(always)]
 pub(crate) fn judge(skb: &mut Skb, packet: &Packet, pod: &Pod) -> Result<Verdict, Reason> {
+    if pod.flags & PodFlags::ADOPTED != 0 {
+        // The plugin that made it routes and filters what comes from elsewhere.
+        return Ok(Verdict::Pass);
+    }
     match maps::peer(&packet.src) {
         Some(peer) if peer.flags & PeerFlags::NODE == 0 => {
             // Pods of this node, and those behind the overlay, do not come this way.

@@ -17,13 +17,15 @@ const TCP_LENGTH: u32 = 12;
 #[inline(never)]
 pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
     match maps::peer(&packet.dst).filter(|peer| peer.flags & PeerFlags::NODE == 0) {
-        Some(peer) if peer.device != 0 => tunnel(skb, packet, peer),
+        Some(peer) if peer.device != 0 => Ok(tunnel(skb, packet, peer)),
         // A pod of ours that is gone: the stack knows what to answer.
         Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => Ok(Verdict::Pass),
         Some(_) => route(skb, packet, Mark::DONE),
         None => {
-            if packet.protocol == Protocol::UDP && config::has_overlay() {
-                refuse_tunnel(skb, packet)?;
+            // UDP may stand behind extension headers, but not behind these two.
+            let other = matches!(packet.protocol, Protocol::TCP | Protocol::ICMPV6);
+            if config::has_overlay() && !other && is_tunnel(skb, packet) {
+                return Err(Reason::TunnelSpoof);
             }
             route(skb, packet, Mark::POD)
         }
@@ -32,13 +34,13 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
 
 /// Through the overlay, if the packet fits.
 #[inline(always)]
-fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Result<Verdict, Reason> {
+fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
     if segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
         // Too big: the stack answers so, by the route of the range.
-        return Ok(Verdict::Pass);
+        return Verdict::Pass;
     }
     skb.set_mark(Mark::DONE);
-    Ok(Verdict::Sent(Reason::Tunnelled, skb.send_by(peer.device)))
+    Verdict::Sent(Reason::Tunnelled, Skb::send_by(peer.device))
 }
 
 /// By the node's routes, if they lead out of an uplink and the packet fits.
@@ -54,7 +56,7 @@ fn route(skb: &mut Skb, packet: &Packet, mark: Mark) -> Result<Verdict, Reason> 
     }
     rewrite::count_down(skb, packet)?;
     skb.set_mark(mark);
-    Ok(Verdict::Sent(Reason::Routed, skb.send_to(&hop)))
+    Ok(Verdict::Sent(Reason::Routed, Skb::send_to(&hop)))
 }
 
 /// Bytes that the largest packet on the wire will have, from its IP header on.
@@ -80,10 +82,6 @@ fn segment(skb: &Skb, packet: &Packet) -> u32 {
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 fn is_tunnel(skb: &mut Skb, packet: &Packet) -> bool {
-    parse::transport(skb, packet).is_ok_and(|transport| config::is_overlay_port(transport.dst))
-}
-
-#[inline(always)]
-fn refuse_tunnel(skb: &mut Skb, packet: &Packet) -> Result<(), Reason> {
-    if is_tunnel(skb, packet) { Err(Reason::TunnelSpoof) } else { Ok(()) }
+    parse::transport(skb, packet)
+        .is_ok_and(|transport| transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst))
 }

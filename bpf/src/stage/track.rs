@@ -36,18 +36,14 @@ pub(crate) fn note(skb: &mut Skb, packet: &Packet, outbound: bool) {
         return;
     }
     let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
-    match maps::flow(&tuple) {
-        Some(flow) => {
-            age::touch(flow, transport.flags, outbound);
-            if flow.get().flags & FlowFlags::VIA_STACK == 0 {
-                flow.update(|flow| flow.flags |= FlowFlags::VIA_STACK);
-                maps::set_via_stack(&tuple.inside);
-            }
-        }
-        None => {
-            let begun = if outbound { 0 } else { FlowFlags::INBOUND };
-            add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(transport.flags), skb.ifindex());
-        }
+    let Some(flow) = maps::flow(&tuple) else {
+        let begun = if outbound { 0 } else { FlowFlags::INBOUND };
+        return add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(transport.flags), skb.ifindex());
+    };
+    age::touch(flow, transport.flags, outbound);
+    if flow.get().flags & FlowFlags::VIA_STACK == 0 {
+        flow.update(|flow| flow.flags |= FlowFlags::VIA_STACK);
+        maps::set_via_stack(&tuple.inside);
     }
 }
 

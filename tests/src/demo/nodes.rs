@@ -95,7 +95,8 @@ impl Nodes {
                 }
                 rows.push(row);
             }
-            screen.command(&format!("{family:?}"), &ways::table(&rows));
+            let version = if family == Family::V4 { 4 } else { 6 };
+            screen.command(&format!("ping -{version} -c 3, from row to column"), &ways::table(&rows));
         }
         Ok(())
     }
