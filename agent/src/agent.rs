@@ -19,13 +19,14 @@ use crate::api::{App, serve_health, serve_socket};
 use crate::config::{Config, NetworkConfig};
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
 use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
-use crate::flow::Collector;
+use crate::flow::{Collector, Parking};
 use crate::ipam::Pools;
 use crate::kernel::Host;
 use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
 use crate::peer::{Listing, Network, NetworkError, PeersFile, Settings, View};
 use crate::run_dir::{Lock, RunDir, RunDirError};
+use crate::text;
 
 /// How often records and kernel are compared while nothing happens.
 const RECONCILE: Duration = Duration::from_secs(30);
@@ -76,6 +77,7 @@ pub struct Agent {
     app: Rc<App<Host>>,
     events: EventStream,
     collector: Collector<Datapath>,
+    parking: Option<Parking>,
     health: Option<TcpListener>,
     network: Network,
     peers_file: Option<PeersFile>,
@@ -118,6 +120,10 @@ impl Agent {
         let events = datapath.events()?;
         let (datapath, view) = (Arc::new(datapath), Rc::new(View::default()));
         let collector = Collector::new(Arc::clone(&datapath), config.timeouts);
+        let parking = Parking::open(Arc::clone(&datapath), node.clone());
+        let parking = parking.inspect_err(|error| {
+            log::warn!("fragments that come before the first one are lost: {}", text::chain(error));
+        });
         let kernel = Host { datapath: Arc::clone(&datapath), node: node.clone(), network: Rc::clone(&view) };
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
@@ -136,7 +142,18 @@ impl Agent {
             kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
             started,
         });
-        Ok(Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock: lock })
+        Ok(Self {
+            app,
+            events,
+            collector,
+            parking: parking.ok(),
+            health,
+            network,
+            peers_file,
+            lists,
+            run_dir,
+            _lock: lock,
+        })
     }
 
     /// Serves until it is told to stop, then ends the requests that run; the datapath stays. `told_to_stop` waits for
@@ -147,12 +164,15 @@ impl Agent {
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, collector, health, network, peers_file, lists, run_dir, _lock } = self;
+        let Self { app, events, collector, parking, health, network, peers_file, lists, run_dir, _lock } = self;
         let served = Rc::clone(&app);
         tasks
             .run_until(async {
                 spawn_local(monitor::watch(events, Rc::clone(&app), watcher.clone()));
                 spawn_local(collector.run(watcher.clone()));
+                if let Some(parking) = parking {
+                    spawn_local(parking.run(watcher.clone()));
+                }
                 spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
                 spawn_local(network.run(watcher.clone()));
                 if let Some(file) = peers_file {

@@ -15,7 +15,12 @@ use weft_agent::node::Expedite;
 use weft_tests::node::{Attach, Node, Settings};
 use weft_tests::{exec, on_both_attachments};
 
-on_both_attachments!(devices_are_followed, a_device_that_was_made_anew_is_served_again, nothing_is_left_behind);
+on_both_attachments!(
+    devices_are_followed,
+    a_relay_is_no_uplink,
+    a_device_that_was_made_anew_is_served_again,
+    nothing_is_left_behind
+);
 
 fn load(node: &Node, attach: Attach, flow_table_size: u32) -> Result<Datapath> {
     let config = DatapathConfig {
@@ -102,7 +107,7 @@ fn devices_are_followed(attach: Attach) -> Result<()> {
     let set = |datapath: &Datapath, uplinks: &[&str], overlay: bool| -> Result<()> {
         let uplinks: Vec<_> = uplinks.iter().map(|name| uplink(&node, name)).collect::<Result<_>>()?;
         let overlay = overlay.then(|| index(&node, "vx")).transpose()?.map(|index| Device { name: "vx", index });
-        Ok(node.netns().enter(|| datapath.set_devices(&uplinks, overlay))??)
+        Ok(node.netns().enter(|| datapath.set_devices(&uplinks, overlay, None))??)
     };
     set(&datapath, &["up0"], true)?;
     assert_eq!(programs(&node, attach, "up0")?, named(attach, "up0", &UPLINK));
@@ -136,18 +141,43 @@ fn devices_are_followed(attach: Attach) -> Result<()> {
     Ok(())
 }
 
+fn a_relay_is_no_uplink(attach: Attach) -> Result<()> {
+    let node = node_with(attach, &["up0", "relay"])?;
+    let uplinks = [uplink(&node, "up0")?];
+    let relay = Device { name: "relay", index: index(&node, "relay")? };
+    let set = |datapath: &Datapath, relay| -> Result<()> {
+        node.netns().enter(|| datapath.set_devices(&uplinks, None, relay))??;
+        node.netns().enter(|| datapath.sweep(&[]))??;
+        let known: Vec<_> = entries(&node, map::UPLINKS)?.iter().map(|(index, _)| *index).collect();
+        ensure!(known == [uplinks[0].index], "uplinks are {known:?}");
+        ensure!(programs(&node, attach, "up0")? == named(attach, "up0", &UPLINK), "the uplink lost a program");
+        Ok(())
+    };
+    // Another agent takes over what it finds, whichever way it is attached.
+    for _ in 0..2 {
+        let datapath = load(&node, attach, 1024)?;
+        for _ in 0..2 {
+            set(&datapath, Some(relay))?;
+            assert_eq!(programs(&node, attach, "relay")?, named(attach, "relay", &UPLINK[..1]));
+        }
+    }
+    set(&load(&node, attach, 1024)?, None)?;
+    assert!(programs(&node, attach, "relay")?.is_empty());
+    Ok(())
+}
+
 fn a_device_that_was_made_anew_is_served_again(attach: Attach) -> Result<()> {
     let node = node_with(attach, &["up0"])?;
     let datapath = load(&node, attach, 1024)?;
     let old = uplink(&node, "up0")?;
-    node.netns().enter(|| datapath.set_devices(std::slice::from_ref(&old), None))??;
+    node.netns().enter(|| datapath.set_devices(std::slice::from_ref(&old), None, None))??;
     exec::ip_batch(node.netns(), &["link del up0"])?;
     add(&node, "up0")?;
     let new = uplink(&node, "up0")?;
     assert_ne!(old.index, new.index);
-    let stale = node.netns().enter(|| datapath.set_devices(&[old], None))?;
+    let stale = node.netns().enter(|| datapath.set_devices(&[old], None, None))?;
     assert!(stale.is_err(), "a device that is gone was served");
-    node.netns().enter(|| datapath.set_devices(std::slice::from_ref(&new), None))??;
+    node.netns().enter(|| datapath.set_devices(std::slice::from_ref(&new), None, None))??;
     assert_eq!(programs(&node, attach, "up0")?, named(attach, "up0", &UPLINK));
     assert_eq!(entries(&node, map::UPLINKS)?.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [new.index]);
     Ok(())
@@ -157,7 +187,7 @@ fn nothing_is_left_behind(attach: Attach) -> Result<()> {
     let node = node_with(attach, &["up0"])?;
     let datapath = load(&node, attach, 1024)?;
     let uplinks = [uplink(&node, "up0")?];
-    node.netns().enter(|| datapath.set_devices(&uplinks, None))??;
+    node.netns().enter(|| datapath.set_devices(&uplinks, None, None))??;
     drop(datapath);
     let errors = node.netns().enter(|| cleanup(&node.bpf_dir(), &[], &Expedite::new(true, &node.run_dir())))?;
     assert!(errors.is_empty(), "{errors:?}");
@@ -222,7 +252,7 @@ fn flows_move_into_a_table_of_another_size() -> Result<()> {
     // A program that is not swapped yet goes on writing into the old one.
     table.insert([1; 40], [8; 40], 0)?;
     node.netns().enter(|| datapath.sweep(&[]))??;
-    node.netns().enter(|| datapath.set_devices(&[], None))??;
+    node.netns().enter(|| datapath.set_devices(&[], None, None))??;
     assert_eq!(flows(&pin)?.get(&[1; 40], 0)?, [8; 40]);
     assert!(!node.pins().join("flows_old").exists() && !node.pins().join("nat_old").exists());
     drop(load(&node, Attach::Tcx, 4096)?);

@@ -1,13 +1,13 @@
 //! Pods and the world: under the node's address, there and back.
 
+mod outside_reordered;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::fabric::{Core, Fabric, Layout, Member, Routing};
+use weft_tests::fabric::{Fabric, Layout, Member, Routing};
 use weft_tests::node::{Attach, Family};
-use weft_tests::packet::craft::Link;
-use weft_tests::packet::datagram::{Datagram, Kind};
 use weft_tests::packet::{FrameSocket, read};
 use weft_tests::pod::Pod;
 use weft_tests::traffic::errors::Prober;
@@ -26,7 +26,6 @@ on_every_fabric!(
     a_port_that_a_pod_s_flow_has_is_not_lost_to_the_node,
 );
 on_both_routings!(
-    fragments_in_reverse_order_arrive,
     a_flow_from_the_world_is_answered_as_the_pod,
     exempt_ranges_see_the_pod,
     without_masquerade_pods_are_routed,
@@ -140,40 +139,6 @@ fn fragments_travel_both_ways(routing: Routing, attach: Attach) -> Result<()> {
                 .with_context(|| format!("{family:?}: {size} bytes; {:?}", weft_tests::drops::read(fabric.node(1))))?;
             ensure!(met.seen.ip() == fabric.member(1).address(family), "{met:?}");
         }
-    }
-    Ok(())
-}
-
-fn fragments_in_reverse_order_arrive(routing: Routing, attach: Attach) -> Result<()> {
-    let (fabric, pod) = set(routing, attach)?;
-    let far_mac = |netns, device: &str| -> Result<_> {
-        Ok(kernel::ip(netns, &format!("link show {device}"))?[0]["address"].as_str().context("no MAC")?.parse()?)
-    };
-    for family in Family::BOTH {
-        let (inside, world) = (pod.address(family)?, fabric.world_address(family));
-        let udp = meet::udp_socket(fabric.world(), (world, 0).into())?;
-        let any: IpAddr = if family == Family::V4 { [0; 4].into() } else { [0_u16; 8].into() };
-        let asking = meet::udp_socket(pod.netns(), (any, 0).into())?;
-        let met = meet::udp_from(&asking, &udp, udp.local_addr()?, 100)?;
-        // Out.
-        let link = Link { src: pod.mac()?, dst: far_mac(fabric.node(1).netns(), &pod.host_ifname()?)? };
-        let sent = Datagram::new(Kind::Udp, (inside, met.client.port()).into(), udp.local_addr()?).link(link);
-        let wire = FrameSocket::open(pod.netns(), "eth0")?;
-        for piece in sent.payload(&[7; 4096]).pieces(1200, 4711).iter().rev() {
-            wire.send(piece)?;
-        }
-        let mut got = vec![0; 5000];
-        let (len, from) = udp.recv_from(&mut got).with_context(|| format!("{family:?}: out, in reverse order"))?;
-        ensure!(len == 4096 && from.ip() == met.seen.ip(), "{len} bytes from {from}");
-        // And back.
-        let link = Link { src: far_mac(fabric.world(), "eth0")?, dst: far_mac(fabric.core().netns(), Core::TO_WORLD)? };
-        let back = Datagram::new(Kind::Udp, udp.local_addr()?, met.seen).link(link).payload(&[8; 4096]);
-        let wire = FrameSocket::open(fabric.world(), "eth0")?;
-        for piece in back.pieces(1200, 4712).iter().rev() {
-            wire.send(piece)?;
-        }
-        let len = asking.recv(&mut got).with_context(|| format!("{family:?}: back, in reverse order"))?;
-        ensure!(len == 4096, "{len} bytes");
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Datagrams in pieces: the first has the ports, the others follow it.
 
-use anyhow::{Context, Result, ensure};
-use weft_abi::Reason;
+use anyhow::{Context, Result, bail, ensure};
+use weft_abi::{Fragment, PARKED_FRAME_MAX, Reason};
 use weft_tests::node::Family;
 use weft_tests::packet::datagram::{Datagram, Kind};
 use weft_tests::program::underlay::{LINK, Underlay, delivered, must_equal, node, pod, world};
-use weft_tests::program::{Action, Outcome};
+use weft_tests::program::{Action, IFINDEX, OVERLAY_PORT, Outcome};
 
 use super::program_masquerade::to_world;
 
@@ -100,7 +100,87 @@ fn a_piece_of_nobody_s_datagram_is_the_node_s() -> Result<()> {
         let outcome = underlay.comes(frame.as_slice())?;
         outcome.must_be(Reason::Host)?;
         assert_eq!(outcome.bytes, frame);
+        // It may be a pod's all the same: the first piece will tell.
+        let [parked] = underlay.programs.parked()?[..] else { bail!("one record expected") };
+        let (src, dst) = (world(family).into(), node(family).into());
+        let id = if family == Family::V4 { u32::from(10_u16.to_be()) } else { 10_u32.to_be() };
+        assert_eq!(parked.key, Fragment { src, dst, id, protocol: 17, pad: [0; 3] });
+        assert_eq!((parked.ifindex, &parked.frame[..usize::try_from(parked.len)?]), (IFINDEX, frame.as_slice()));
+        assert_ne!(parked.ktime_ns, 0);
     }
+    Ok(())
+}
+
+#[test]
+fn a_parked_piece_comes_to_the_pod_when_it_comes_again() -> Result<()> {
+    for family in Family::BOTH {
+        for kind in KINDS {
+            let mut underlay = Underlay::set()?;
+            let sent = to_world(kind, family);
+            let left = underlay.must_translate(&sent)?;
+            let (came, due) = (left.answer().payload(&[0xa5; 4000]), sent.answer().payload(&[0xa5; 4000]));
+            let (pieces, due) = (came.pieces(1400, 78), due.link(delivered()).pieces(1400, 78));
+            for piece in pieces.iter().skip(1) {
+                underlay.comes(piece.as_slice())?.must_be(Reason::Host)?;
+            }
+            underlay.comes(pieces[0].as_slice())?.must_be(Reason::Translated)?;
+            let parked = underlay.programs.parked()?;
+            assert_eq!(parked.len(), pieces.len() - 1);
+            for (parked, expected) in parked.iter().zip(&due[1..]) {
+                let outcome = underlay.comes(&parked.frame[..usize::try_from(parked.len)?])?;
+                outcome.must_be(Reason::Translated).with_context(|| format!("{kind:?} {family:?}"))?;
+                must_equal_piece(&outcome.bytes, expected)?;
+            }
+            assert!(underlay.programs.parked()?.is_empty());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn pieces_that_follow_the_node_s_own_are_not_parked() -> Result<()> {
+    for family in Family::BOTH {
+        for (kind, port) in [(Kind::Udp, 40_000), (Kind::Sctp, 40_000), (Kind::Udp, OVERLAY_PORT)] {
+            let mut underlay = Underlay::set()?;
+            let own = Datagram::new(kind, (world(family), 443).into(), (node(family), port).into()).link(LINK);
+            for piece in own.payload(&[3; 3000]).pieces(1400, 12) {
+                let outcome = underlay.comes(piece.as_slice())?;
+                outcome.must_be(Reason::Host)?;
+                assert_eq!(outcome.bytes, piece);
+            }
+            assert!(underlay.programs.parked()?.is_empty(), "{kind:?} {family:?} to {port}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_no_record_holds_is_not_parked() -> Result<()> {
+    for family in Family::BOTH {
+        let mut underlay = Underlay::set()?;
+        let stray = Datagram::new(Kind::Udp, (world(family), 443).into(), (node(family), 40_000).into()).link(LINK);
+        let stray = stray.payload(&[3; 6000]);
+        for (size, parked) in [(1960, 1), (2040, 0)] {
+            let piece = stray.pieces(size, 13)[1].clone();
+            let fits = piece.len() <= PARKED_FRAME_MAX;
+            ensure!(fits == (parked == 1), "{} bytes test nothing", piece.len());
+            underlay.comes(piece)?.must_be(Reason::Host)?;
+            assert_eq!(underlay.programs.parked()?.len(), parked);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flood_of_early_pieces_is_lost_and_passed() -> Result<()> {
+    let mut underlay = Underlay::set()?;
+    let stray = Datagram::new(Kind::Udp, (world(Family::V4), 443).into(), (node(Family::V4), 40_000).into());
+    let piece = stray.link(LINK).payload(&[3; 3000]).pieces(1400, 14)[1].clone();
+    for _ in 0..300 {
+        underlay.comes(piece.as_slice())?.must_be(Reason::Host)?;
+    }
+    let parked = underlay.programs.parked()?.len();
+    assert!((200..300).contains(&parked), "{parked} records");
     Ok(())
 }
 

@@ -31,7 +31,7 @@ fn remove_filters(endpoints: &[Endpoint]) -> Vec<DatapathError> {
         endpoints.iter().map(device).collect()
     });
     for (name, (index, role)) in &found {
-        errors.extend(clsact::remove(&role.hooks(), Device { name, index: *index }).err());
+        errors.extend(clsact::remove(role.hooks(), Device { name, index: *index }).err());
     }
     errors
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use weft_abi::{Addr, UPLINKS_MAX, Uplink, map};
+use weft_abi::{Addr, Hook, UPLINKS_MAX, Uplink, map};
 
 use super::attach::{clsact, tcx};
 use super::hook::{Device, Role};
@@ -28,18 +28,25 @@ pub struct UplinkDevice {
 pub(super) type Devices = BTreeMap<String, (u32, Role)>;
 
 impl Datapath {
-    /// Makes these the node's uplinks and its overlay device: attaches what is missing, puts the programs in the
+    /// Makes these the node's uplinks, its overlay device and its relay: attaches what is missing, puts the programs in the
     /// place of those of an older agent, and detaches from what is no longer listed.
     ///
     /// # Errors
     /// The first device that could not be served; the others are, and the next call tries again.
-    pub fn set_devices(&self, uplinks: &[UplinkDevice], overlay: Option<Device<'_>>) -> Result<(), DatapathError> {
+    pub fn set_devices(
+        &self,
+        uplinks: &[UplinkDevice],
+        overlay: Option<Device<'_>>,
+        relay: Option<Device<'_>>,
+    ) -> Result<(), DatapathError> {
         let mut wanted = Devices::new();
         for uplink in uplinks {
             wanted.insert(uplink.name.clone(), (uplink.index, Role::Uplink));
         }
-        if let Some(overlay) = overlay {
-            wanted.insert(overlay.name.to_owned(), (overlay.index, Role::Overlay));
+        for (device, role) in
+            overlay.map(|device| (device, Role::Overlay)).into_iter().chain(relay.map(|device| (device, Role::Relay)))
+        {
+            wanted.insert(device.name.to_owned(), (device.index, role));
         }
         let mut state = self.state();
         let mut outcome = self.leave(&mut state, &wanted);
@@ -59,8 +66,8 @@ impl Datapath {
     fn join(&self, state: &mut State, device: Device, role: Role) -> Result<(), DatapathError> {
         let State { programs, others, devices, .. } = state;
         if devices.as_ref().and_then(|devices| devices.get(device.name)) == Some(&(device.index, role)) {
-            let hooks = role.hooks().into_iter();
-            let attached = hooks.map(|hook| self.attacher.is_attached(programs, hook, device));
+            let hooks = role.hooks().iter();
+            let attached = hooks.map(|hook| self.attacher.is_attached(programs, *hook, device));
             if attached.collect::<Result<Vec<_>, _>>()?.into_iter().all(|attached| attached) {
                 return Ok(());
             }
@@ -81,15 +88,15 @@ impl Datapath {
             None => clsact::find(&[Role::Uplink, Role::Overlay])?,
         };
         for (name, (index, role)) in &before {
-            if wanted.get(name) == Some(&(*index, *role)) {
-                continue;
-            }
-            outcome = outcome.and(clsact::remove(&role.hooks(), Device { name, index: *index }));
+            // A relay that was found by its filters is taken for an uplink.
+            let stay = wanted.get(name).filter(|(wanted, _)| wanted == index).map_or(&[][..], |(_, role)| role.hooks());
+            let gone: Vec<Hook> = role.hooks().iter().filter(|hook| !stay.contains(hook)).copied().collect();
+            outcome = outcome.and(clsact::remove(&gone, Device { name, index: *index }));
         }
         for pins in [&self.attacher.pins].into_iter().chain(&state.others) {
             for link in pins.pinned()? {
-                let role = Role::of(link.hook);
-                if role != Role::Pod && wanted.get(&link.device).is_none_or(|(_, wanted)| *wanted != role) {
+                let stays = wanted.get(&link.device).is_some_and(|(_, role)| role.hooks().contains(&link.hook));
+                if Role::of(link.hook) != Role::Pod && !stays {
                     outcome = outcome.and(tcx::remove(&link.path, &self.attacher.expedite).map(drop));
                 }
             }

@@ -113,7 +113,7 @@ pub enum DatapathError {
         source: MapError,
     },
     /// A map is no table that could be read without taking something away.
-    #[error("{map} is a stream and cannot be dumped: read it with `weft drops`")]
+    #[error("{map} is a stream and cannot be dumped: `weft drops` and `weft trace` show what there is to read")]
     Stream {
         /// Name of the map.
         map: &'static str,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weft_abi::{Addr, Flow, Nat, NodeState, PodFlags, Target, TraceFilter, Tuple, map};
+use weft_abi::{Addr, Flow, Fragment, Nat, NodeState, PodFlags, Ports, Target, TraceFilter, Tuple, map};
 
 use super::maps::of;
 use super::plain::{Put, Table};
@@ -71,6 +71,11 @@ impl Datapath {
     /// One translation.
     pub(crate) fn nat(&self, key: &Tuple) -> Result<Option<Nat>, DatapathError> {
         self.maps.nat.get(key).map_err(of("look-up", map::NAT))
+    }
+
+    /// The ports of a datagram that comes in fragments, once its first fragment was there.
+    pub(crate) fn ports(&self, key: &Fragment) -> Result<Option<Ports>, DatapathError> {
+        self.maps.frags.get(key).map_err(of("look-up", map::FRAGS))
     }
 
     /// Removes a flow; whether it was there.

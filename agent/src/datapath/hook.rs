@@ -13,19 +13,22 @@ pub(super) enum Role {
     Uplink,
     /// Wraps packets to other nodes' pods.
     Overlay,
+    /// Brings packets from outside a second time.
+    Relay,
 }
 
 impl Role {
-    /// Its programs: that of tc ingress, then that of tc egress.
-    pub(super) const fn hooks(self) -> [Hook; 2] {
+    /// Its programs: that of tc ingress, then that of tc egress if it has one.
+    pub(super) const fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Pod => [Hook::FromPod, Hook::ToPod],
-            Self::Uplink => [Hook::FromNetdev, Hook::ToNetdev],
-            Self::Overlay => [Hook::FromOverlay, Hook::ToOverlay],
+            Self::Pod => &[Hook::FromPod, Hook::ToPod],
+            Self::Uplink => &[Hook::FromNetdev, Hook::ToNetdev],
+            Self::Overlay => &[Hook::FromOverlay, Hook::ToOverlay],
+            Self::Relay => &[Hook::FromNetdev],
         }
     }
 
-    /// The role of the devices with that hook.
+    /// The role of the devices with that hook and all others of its kind.
     pub(super) const fn of(hook: Hook) -> Self {
         match hook {
             Hook::FromPod | Hook::ToPod => Self::Pod,
@@ -69,12 +72,17 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_sends_nothing_off() {
+        assert!(Role::Relay.hooks().iter().all(|hook| attach_type(*hook) == TcAttachType::Ingress));
+    }
+
+    #[test]
     fn every_hook_has_its_device_and_side() {
         for hook in Hook::ALL {
-            let [ingress, egress] = Role::of(hook).hooks();
-            assert_eq!(attach_type(ingress), TcAttachType::Ingress);
-            assert_eq!(attach_type(egress), TcAttachType::Egress);
-            assert!([ingress, egress].contains(&hook));
+            let hooks = Role::of(hook).hooks();
+            let sides: Vec<_> = hooks.iter().copied().map(attach_type).collect();
+            assert_eq!(sides, [TcAttachType::Ingress, TcAttachType::Egress]);
+            assert!(hooks.contains(&hook));
         }
     }
 }

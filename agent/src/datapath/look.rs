@@ -55,7 +55,7 @@ impl Datapath {
     /// Entries of a map, one JSON object each, addresses as people write them; `None` for a map that is not ours.
     /// Where there are more than fit, the last object says how many were left out.
     ///
-    /// The ring buffer is a stream and an error.
+    /// A ring buffer is a stream and an error.
     ///
     /// # Errors
     /// The map cannot be read, or is a stream.
@@ -81,6 +81,7 @@ impl Datapath {
                 counts.filter_map(|count| serde_json::to_value(count).ok()).collect()
             }
             map::EVENTS => return Err(DatapathError::Stream { map: map::EVENTS }),
+            map::PARKED => return Err(DatapathError::Stream { map: map::PARKED }),
             _ => return Ok(None),
         };
         Ok(Some(entries))

@@ -65,10 +65,10 @@ impl Maps {
     }
 }
 
-/// The ring buffer, opened anew: its reader owns it.
-pub(super) fn open_events(pins: &Pins) -> Result<RingBuf<MapData>, DatapathError> {
-    let open = || RingBuf::try_from(aya::maps::Map::from_map_data(MapData::from_pin(pins.map(map::EVENTS))?)?);
-    open().map_err(of_aya("open", map::EVENTS))
+/// A ring buffer, opened anew: its reader owns it.
+pub(super) fn open_ring(pins: &Pins, name: &'static str) -> Result<RingBuf<MapData>, DatapathError> {
+    let open = || RingBuf::try_from(aya::maps::Map::from_map_data(MapData::from_pin(pins.map(name))?)?);
+    open().map_err(of_aya("open", name))
 }
 
 /// Opens a pinned table.

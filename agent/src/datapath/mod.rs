@@ -41,9 +41,11 @@ pub use cleanup::cleanup;
 pub use devices::UplinkDevice;
 pub use error::DatapathError;
 pub use events::EventStream;
+pub(crate) use events::ParkedStream;
 pub use hook::Device;
 pub(crate) use hook::device_name;
 pub use peers::{Home, PeerRange, Tunnel};
+pub(crate) use plain::FrameSocket;
 
 /// How programs get onto a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,8 +173,8 @@ impl Datapath {
         let device = device(endpoint);
         let mut state = self.state();
         let erased = self.maps.erase_pod(endpoint);
-        let unlinked = self.attacher.remove_links(&state.others, device.name, &Role::Pod.hooks());
-        let unfiltered = clsact::remove(&Role::Pod.hooks(), device);
+        let unlinked = self.attacher.remove_links(&state.others, device.name, Role::Pod.hooks());
+        let unfiltered = clsact::remove(Role::Pod.hooks(), device);
         state.attached.remove(&endpoint.id);
         erased.and(unlinked).and(unfiltered)
     }
@@ -184,7 +186,7 @@ impl Datapath {
     pub fn verify(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
         let state = self.state();
-        for hook in Role::Pod.hooks() {
+        for &hook in Role::Pod.hooks() {
             if !self.attacher.is_attached(&state.programs, hook, device)? {
                 return Err(DatapathError::NotAttached { program: hook.name(), device: device.name.to_owned() });
             }
@@ -257,14 +259,6 @@ impl Datapath {
             Method::Tcx => "tcx",
             Method::Clsact => "clsact",
         }
-    }
-
-    /// The drop records from now on; for one reader, inside a tokio runtime.
-    ///
-    /// # Errors
-    /// The ring buffer cannot be opened or watched.
-    pub fn events(&self) -> Result<EventStream, DatapathError> {
-        EventStream::open(&self.attacher.pins)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,8 @@ use aya::maps::{MapError, MapInfo, MapType};
 use nix::errno::Errno;
 use weft_abi::{
     Addr, COUNTERS_MAX, Counter, EVENTS_BYTES, FLOWS_MAX, FRAGS_MAX, Flow, Fragment, MASQ_EXEMPT_MAX, NAT_FULL_MAX,
-    Nat, NodeState, PEERS_MAX, PODS_MAX, Peer, Pod, Ports, Prefix, Target, Tuple, UPLINKS_MAX, Uplink, map,
+    Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, Peer, Pod, Ports, Prefix, Target, Tuple, UPLINKS_MAX, Uplink,
+    map,
 };
 
 use super::DatapathError;
@@ -27,7 +28,7 @@ pub(super) struct Spec {
 }
 
 /// Every map of ours.
-pub(super) const SPECS: [Spec; 11] = [
+pub(super) const SPECS: [Spec; 12] = [
     Spec::new::<Addr, Pod>(map::PODS, "hash", MapType::Hash, PODS_MAX),
     Spec::new::<Prefix, Peer>(map::PEERS, "lpm_trie", MapType::LpmTrie, PEERS_MAX),
     Spec::new::<u32, Uplink>(map::UPLINKS, "hash", MapType::Hash, UPLINKS_MAX),
@@ -39,6 +40,7 @@ pub(super) const SPECS: [Spec; 11] = [
     Spec::new::<u32, NodeState>(map::NODE, "array", MapType::Array, 1),
     Spec::new::<u32, Counter>(map::COUNTERS, "percpu_array", MapType::PerCpuArray, COUNTERS_MAX),
     Spec::new::<(), ()>(map::EVENTS, "ringbuf", MapType::RingBuf, EVENTS_BYTES),
+    Spec::new::<(), ()>(map::PARKED, "ringbuf", MapType::RingBuf, PARKED_BYTES),
 ];
 
 /// Makes sure that maps that are pinned already are what they must be; the sizes of those that the configuration

@@ -76,13 +76,18 @@ fn timed(sweep: impl FnOnce() -> Result<Swept, DatapathError>) -> Result<Swept, 
 }
 
 fn now() -> Now {
-    let clock = clock(ClockId::CLOCK_MONOTONIC);
+    let clock = monotonic();
     Now { tick: weft_abi::tick(u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX)), clock }
 }
 
 /// The time as the programs keep it.
 pub(crate) fn tick_now() -> u32 {
     now().tick
+}
+
+/// The time of the programs' records.
+pub(super) fn monotonic() -> Duration {
+    clock(ClockId::CLOCK_MONOTONIC)
 }
 
 fn clock(id: ClockId) -> Duration {

@@ -6,6 +6,7 @@
 
 mod collector;
 mod list;
+mod parking;
 mod report;
 mod state;
 mod sweep;
@@ -14,6 +15,7 @@ mod timeouts;
 
 pub(crate) use collector::{Collector, tick_now};
 pub(crate) use list::{Filter, exhausted, flows, mappings};
+pub(crate) use parking::Parking;
 pub(crate) use report::Report;
 pub(crate) use state::{State, protocol};
 pub use timeouts::Timeouts;

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::error::{failed, is, unless_gone};
 use super::netlink::Socket;
-use super::{HostLink, NodeError};
+use super::{HostLink, NodeError, Relay};
 
 /// Name of the device that carries the pools' gateway addresses.
 pub(super) const DEVICE: &str = "weft0";
@@ -23,6 +23,9 @@ pub(super) const OVERLAY: &str = "weft-vx";
 
 /// The other end of [`DEVICE`].
 const PEER: &str = "weft0-peer";
+
+/// MTU of both, in bytes: room for what the programs park.
+const RELAYED: u32 = 2034;
 
 /// What the name of every host end begins with.
 const PREFIX: &str = "weft";
@@ -155,7 +158,8 @@ pub(super) fn delete_group(group: u32) -> RouteNetlinkMessage {
 
 /// Makes the agent's device, or finds it; its index.
 ///
-/// One end of a veth pair whose other end nobody uses: the one kind of device that every kernel has on which pods run.
+/// One end of a veth pair, the one kind of device that every kernel has on which pods run. By the other end the agent
+/// sends what shall come in once more.
 pub(super) fn ensure_device(socket: &mut Socket, group: u32) -> Result<u32, NodeError> {
     let mut pair = named(DEVICE);
     let peer = InfoData::Veth(InfoVeth::Peer(named(PEER)));
@@ -171,12 +175,29 @@ pub(super) fn ensure_device(socket: &mut Socket, group: u32) -> Result<u32, Node
     if device.group != group {
         return Err(NodeError::DeviceTaken { name: DEVICE });
     }
-    if !device.up {
-        for name in [PEER, DEVICE] {
+    let (peer, index) = (by_name(socket, PEER)?, device.index);
+    // Without the other end, which somebody may have taken away, it is still the node's address.
+    for (name, end) in peer.map(|peer| (PEER, peer)).into_iter().chain([(DEVICE, device)]) {
+        if end.mtu != RELAYED {
+            let mut wide = named(name);
+            wide.attributes.push(LinkAttribute::Mtu(RELAYED));
+            socket.apply((RouteNetlinkMessage::SetLink(wide), 0)).map_err(failed("RTM_SETLINK", || name))?;
+        }
+        if !end.up {
             start_silently(socket, name)?;
         }
     }
-    Ok(device.index)
+    Ok(index)
+}
+
+/// The agent's device as a relay, while it is there.
+pub(super) fn relay(socket: &mut Socket, group: u32) -> Result<Option<Relay>, NodeError> {
+    let device = by_name(socket, DEVICE)?.filter(|device| device.group == group);
+    Ok(device.zip(by_name(socket, PEER)?).map(|(device, peer)| Relay {
+        device: device.index,
+        mac: <[u8; 6]>::try_from(device.mac.as_slice()).unwrap_or_default(),
+        entrance: peer.index,
+    }))
 }
 
 /// Removes a device of the agent's own; somebody else's of that name stays.

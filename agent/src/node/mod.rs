@@ -49,6 +49,22 @@ pub struct HostLink {
     pub group: u32,
 }
 
+/// The agent's own device, by which packets come in that the agent sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Index of the device where they come in.
+    pub device: u32,
+    /// Its MAC.
+    pub mac: [u8; 6],
+    /// Index of the device by which they are sent.
+    pub entrance: u32,
+}
+
+impl Relay {
+    /// Name of the device where packets come in.
+    pub const NAME: &'static str = links::DEVICE;
+}
+
 /// The door to the node's network namespace.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -101,6 +117,8 @@ impl Node {
                 let found = addresses::all(socket)?;
                 addresses::refuse_overlap(socket, &found, &pools)?;
                 let device = links::ensure_device(socket, group)?;
+                // What comes in here once more came by an uplink before.
+                sysctl::loosen(links::DEVICE)?;
                 let gateways: Vec<_> = pools.iter().map(links::gateway).collect();
                 addresses::set(socket, &found, device, &gateways)?;
                 routes::set_unreachable(socket, &pools)?;
@@ -178,6 +196,15 @@ impl Node {
             Some(link) if link.is_host_end(self.group) => self.removal.remove(link.index, name).await,
             Some(_) => Err(NodeError::NotOurs { name: name.to_owned() }),
         }
+    }
+
+    /// The relay, while it is there.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
+    pub async fn relay(&self) -> Result<Option<Relay>, NodeError> {
+        let group = self.group;
+        self.worker.run(move |socket| links::relay(socket, group)).await
     }
 
     /// Addresses of this node, which no pod may be given.

@@ -96,15 +96,9 @@ fn message(group: u32, spec: OverlaySpec) -> LinkMessage {
     message
 }
 
-/// Every source on this device was checked against its node, so the strict reverse path filter (1) has nothing to
-/// add; the loose one (2) is the least that the kernel takes where all devices have the strict one.
+/// Every source on this device was checked against its node, so the strict reverse path filter has nothing to add.
 fn tune(root: &Path) -> Result<(), NodeError> {
-    let own = root.join("ipv4/conf").join(OVERLAY);
-    for strict in [root.join("ipv4/conf/all/rp_filter"), own.join("rp_filter")] {
-        if sysctl::holds(&strict, "1") {
-            sysctl::set(own.join("rp_filter"), "2")?;
-        }
-    }
+    sysctl::loosen_below(root, OVERLAY)?;
     let v6 = root.join("ipv6/conf").join(OVERLAY);
     if fs::exists(&v6).unwrap_or_default() {
         sysctl::set(v6.join("accept_ra"), "0")?;

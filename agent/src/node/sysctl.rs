@@ -18,6 +18,12 @@ pub(super) fn forward(pools: &[IpNet]) -> Result<(), NodeError> {
     forward_below(Path::new(ROOT), pools)
 }
 
+/// Has a device do without the strict reverse path filter (1); the loose one (2) is the least that the kernel takes where
+/// all devices have the strict one.
+pub(super) fn loosen(device: &str) -> Result<(), NodeError> {
+    loosen_below(Path::new(ROOT), device)
+}
+
 /// Refuses a pool of IPv6 where devices are born without IPv6.
 pub(super) fn refuse_missing_ipv6(pools: &[IpNet]) -> Result<(), NodeError> {
     refuse_missing_ipv6_below(Path::new(ROOT), pools)
@@ -31,6 +37,16 @@ fn forward_below(root: &Path, pools: &[IpNet]) -> Result<(), NodeError> {
     if pools.iter().any(|pool| pool.addr().is_ipv6()) && !holds(&all, "1") {
         keep_router_advertisements(&root.join("ipv6/conf"))?;
         set(all, "1")?;
+    }
+    Ok(())
+}
+
+pub(super) fn loosen_below(root: &Path, device: &str) -> Result<(), NodeError> {
+    let own = root.join("ipv4/conf").join(device).join("rp_filter");
+    for strict in [&root.join("ipv4/conf/all/rp_filter"), &own] {
+        if holds(strict, "1") {
+            set(own.clone(), "2")?;
+        }
     }
     Ok(())
 }

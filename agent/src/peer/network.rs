@@ -16,7 +16,7 @@ use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
-use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Search, Towards, Uplink, Uplinks};
+use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
@@ -281,10 +281,11 @@ impl Network {
 
     async fn attach(&self) -> Result<(), NetworkError> {
         let uplinks: Vec<UplinkDevice> = self.uplinks.all.iter().map(device).collect();
-        let overlay = self.overlay.clone();
+        let (overlay, relay) = (self.overlay.clone(), self.node.relay().await?);
         self.blocking(move |datapath| {
             let overlay = overlay.as_ref().map(|overlay| Device { name: overlay.name, index: overlay.index });
-            datapath.set_devices(&uplinks, overlay)
+            let relay = relay.map(|relay| Device { name: Relay::NAME, index: relay.device });
+            datapath.set_devices(&uplinks, overlay, relay)
         })
         .await
     }

@@ -1,4 +1,5 @@
-//! Key and value of `frags`: the ports of a datagram whose first fragment alone has them.
+//! Key and value of `frags`: the ports of a datagram whose first fragment alone has them. Records of `parked`: fragments
+//! that came before it.
 
 use crate::Addr;
 
@@ -31,3 +32,24 @@ pub struct Ports {
 }
 
 const _: () = assert!(size_of::<Ports>() == 4);
+
+/// Bytes of the longest frame that is parked, link-layer header included.
+pub const PARKED_FRAME_MAX: usize = 2048;
+
+/// A later fragment that came from outside before the first one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The datagram that it is of.
+    pub key: Fragment,
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub ktime_ns: u64,
+    /// The device by which it came.
+    pub ifindex: u32,
+    /// Bytes of `frame` that are the frame's.
+    pub len: u32,
+    /// The frame, beginning with its Ethernet header.
+    pub frame: [u8; PARKED_FRAME_MAX],
+}
+
+const _: () = assert!(size_of::<Parked>() == 2104 && align_of::<Parked>() == 8);

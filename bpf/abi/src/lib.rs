@@ -20,7 +20,7 @@ mod uplink;
 pub use addr::Addr;
 pub use event::{Event, EventKind, Hook};
 pub use flow::{ECHO, Flow, FlowFlags, Nat, TICK_SHIFT, Target, Tuple, tick};
-pub use fragment::{Fragment, Ports};
+pub use fragment::{Fragment, PARKED_FRAME_MAX, Parked, Ports};
 pub use node::{NodeState, TraceFilter};
 pub use peer::{Peer, PeerFlags};
 pub use pod::{Pod, PodFlags};
@@ -61,6 +61,8 @@ pub mod map {
     pub const COUNTERS: &str = "counters";
     /// Ring buffer of [`Event`](crate::Event).
     pub const EVENTS: &str = "events";
+    /// Ring buffer of [`Parked`](crate::Parked).
+    pub const PARKED: &str = "parked";
 }
 
 /// Names of the constants that the agent sets before it loads the programs; all are `u32`.
@@ -98,6 +100,9 @@ pub const COUNTERS_MAX: u32 = 128;
 /// Bytes of the `events` ring buffer; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
 
+/// Bytes of the `parked` ring buffer, likewise: some 250 fragments.
+pub const PARKED_BYTES: u32 = 512 * 1024;
+
 /// A value of `counters`, one a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,4 +130,7 @@ macro_rules! plain {
         $(impl sealed::Sealed for $ty {} impl Plain for $ty {})+
     };
 }
-plain!(u32, u64, Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, NodeState, Counter, Event);
+plain!(
+    u32, u64, Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, Parked, NodeState, Counter,
+    Event
+);

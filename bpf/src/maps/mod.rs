@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "map values are reached through pointers that the kernel hands out")]
 
 mod flows;
+mod parked;
 mod places;
 mod scratch;
 
@@ -15,6 +16,7 @@ use weft_abi::{
 };
 
 pub(crate) use flows::{Live, add_flow, add_nat, count_full, flow, nat, now, ports, random, remember, remove_nat};
+pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
 pub(crate) use scratch::{Wish, wish};
 

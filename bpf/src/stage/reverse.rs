@@ -5,7 +5,7 @@ use weft_abi::{FlowFlags, Reason};
 use super::{about, age, deliver, fragment};
 use crate::config;
 use crate::maps;
-use crate::parse::{self, Kind, Packet, Piece, Protocol};
+use crate::parse::{self, Kind, Packet, Protocol};
 use crate::rewrite::{self, End};
 use crate::skb::Skb;
 use crate::verdict::{NEXT, Verdict};
@@ -16,21 +16,20 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
     let host = Ok(Verdict::Sent(Reason::Host, NEXT));
     // Too short for its protocol: the stack knows.
     let Ok(mut transport) = parse::transport(skb, packet) else { return host };
+    // Also of what is the node's own: else its later fragments would be taken for somebody's that are early.
+    if !fragment::complete(packet, &mut transport) {
+        fragment::park(skb, packet, &transport);
+        return host;
+    }
     if transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst) {
         return host;
     }
     if transport.kind == Kind::Error {
         return about::inbound(skb, packet, &transport);
     }
-    if transport.piece == Piece::Later && !fragment::complete(packet, &mut transport) {
-        return host;
-    }
     let Some(live) = maps::nat(&transport.inbound(packet)) else { return host };
     let nat = live.get();
     age::touch_in(live, &nat, transport.flags);
-    if transport.piece == Piece::First {
-        fragment::complete(packet, &mut transport);
-    }
     if nat.flags & (FlowFlags::HOST | FlowFlags::VIA_STACK) != 0 {
         rewrite::translate(skb, packet, &transport, End::Destination, &nat.inside, nat.inside_port)?;
         return Ok(Verdict::Sent(Reason::Translated, NEXT));

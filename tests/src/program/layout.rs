@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use weft_abi::{
-    Addr, Event, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Target, TraceFilter, Tuple, Uplink,
+    Addr, Event, Flow, Fragment, Nat, NodeState, Parked, Peer, Pod, Ports, Prefix, Target, TraceFilter, Tuple, Uplink,
 };
 
 /// A value that lies in a map in `N` bytes.
@@ -238,6 +238,26 @@ impl Layout<40> for Fragment {
             id: bytes.word()?,
             protocol: bytes.byte()?,
             pad: bytes.array()?,
+        })
+    }
+}
+
+impl Layout<2104> for Parked {
+    fn put(&self, out: &mut Writer) {
+        self.key.put(out);
+        out.all(&self.ktime_ns.to_ne_bytes());
+        out.word(self.ifindex);
+        out.word(self.len);
+        out.all(&self.frame);
+    }
+
+    fn take(bytes: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            key: Fragment::take(bytes)?,
+            ktime_ns: bytes.array().map(u64::from_ne_bytes)?,
+            ifindex: bytes.word()?,
+            len: bytes.word()?,
+            frame: bytes.array()?,
         })
     }
 }

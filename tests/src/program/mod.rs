@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::maps::RingBuf;
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
-use weft_abi::{Direction, Event, EventKind, Reason, global, map};
+use weft_abi::{Direction, Event, EventKind, Parked, Reason, global, map};
 
 pub use context::Skb;
 pub use maps::Counts;
@@ -65,6 +65,7 @@ pub struct Outcome {
 pub struct Programs {
     ebpf: Ebpf,
     events: RingBuf<aya::maps::MapData>,
+    parked: RingBuf<aya::maps::MapData>,
     /// Whose devices, routes and sockets the programs see; those of the caller's thread if there is none.
     netns: Option<Netns>,
 }
@@ -103,7 +104,8 @@ impl Programs {
             .load_file(&object)
             .context("load the maps")?;
         let events = RingBuf::try_from(ebpf.take_map(map::EVENTS).context("no map of events")?)?;
-        Ok(Self { ebpf, events, netns })
+        let parked = RingBuf::try_from(ebpf.take_map(map::PARKED).context("no map of parked fragments")?)?;
+        Ok(Self { ebpf, events, parked, netns })
     }
 
     /// The namespace that it runs in.
@@ -149,6 +151,15 @@ impl Programs {
         ensure!(event.is_some() == reason.is_drop(), "{reason:?} left {event:?}");
         ensure!((action == Action::Shot) == reason.is_drop(), "{reason:?} told the kernel {action:?}");
         Ok(Outcome { reason: *reason, action, bytes, event, traces })
+    }
+
+    /// The fragments that were parked since the last call.
+    pub fn parked(&mut self) -> Result<Vec<Parked>> {
+        let mut parked = Vec::new();
+        while let Some(bytes) = self.parked.next() {
+            parked.push(Parked::from_bytes(&bytes)?);
+        }
+        Ok(parked)
     }
 
     /// Nanoseconds of one run, the mean of many on the same packet, which the hook must leave as it finds it.

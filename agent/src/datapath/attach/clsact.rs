@@ -51,21 +51,21 @@ struct Filters {
 }
 
 /// Attaches the programs, or puts them in the place of older ones; adds to `fresh` the hooks that had none.
-pub(super) fn ensure(programs: [(Hook, i32); 2], device: Device, fresh: &mut Vec<Hook>) -> Result<(), DatapathError> {
+pub(super) fn ensure(programs: &[(Hook, i32)], device: Device, fresh: &mut Vec<Hook>) -> Result<(), DatapathError> {
     let mut socket = open(device)?;
     let made = match socket.apply((RouteNetlinkMessage::NewQueueDiscipline(qdisc(device)), NLM_F_CREATE | NLM_F_EXCL)) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => false,
         Err(error) => return Err(failed("RTM_NEWQDISC", device)(error)),
     };
-    let mut before = [None; 2];
+    let mut before = vec![None; programs.len()];
     if !made {
         for ((hook, _), before) in programs.iter().zip(&mut before) {
             *before = filters(&mut socket, *hook, device)?.ours;
         }
     }
     let ours = made || before.iter().flatten().any(|filter| filter.handle == ON_OURS);
-    for ((hook, program_fd), before) in programs.into_iter().zip(before) {
+    for (&(hook, program_fd), before) in programs.iter().zip(before) {
         let handle = before.map_or(if ours { ON_OURS } else { ON_OTHERS }, |filter| filter.handle);
         let message = RouteNetlinkMessage::NewTrafficFilter(filter(device, hook, handle, Some(program_fd)));
         socket.apply((message, NLM_F_CREATE | NLM_F_REPLACE)).map_err(failed("RTM_NEWTFILTER", device))?;
@@ -84,10 +84,10 @@ pub(super) fn is_attached(program_id: u32, hook: Hook, device: Device) -> Result
 
 /// Removes our filters of these hooks of one device, and the queueing discipline if we made it and no filter is left on it.
 pub(in crate::datapath) fn remove(hooks: &[Hook], device: Device) -> Result<(), DatapathError> {
+    let Some(first) = hooks.first() else { return Ok(()) };
     let mut socket = open(device)?;
     let (mut ours, mut used) = (false, false);
-    let Some(first) = hooks.first() else { return Ok(()) };
-    for hook in Role::of(*first).hooks() {
+    for &hook in Role::of(*first).hooks() {
         let found = filters(&mut socket, hook, device)?;
         used |= found.others;
         let Some(Filter { handle, .. }) = found.ours else { continue };
@@ -120,7 +120,7 @@ pub(in crate::datapath) fn find(roles: &[Role]) -> Result<Devices, DatapathError
         }
         // One that is gone by now has no filters either.
         let Some(name) = device_name(index) else { continue };
-        for side in Role::Pod.hooks() {
+        for &side in Role::Pod.hooks() {
             let ours = filters(&mut socket, side, Device { name: &name, index })?.ours;
             let role = ours.and_then(|filter| filter.hook).map(Role::of);
             if let Some(role) = role.filter(|role| roles.contains(role)) {

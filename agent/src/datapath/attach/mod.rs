@@ -85,7 +85,7 @@ impl Attacher {
         fresh: &mut Vec<Hook>,
     ) -> Result<(), DatapathError> {
         let mut missing = Vec::new();
-        for hook in role.hooks() {
+        for &hook in role.hooks() {
             if !tcx::adopt(programs, &self.pins, others, hook, device, &self.expedite)? {
                 missing.push(hook);
             }
@@ -100,7 +100,7 @@ impl Attacher {
         }
         drop(window);
         // Two programs ran for a moment, which differs from one only in the counters.
-        clsact::remove(&role.hooks(), device)
+        clsact::remove(role.hooks(), device)
     }
 
     fn attach_clsact(
@@ -111,9 +111,8 @@ impl Attacher {
         role: Role,
         fresh: &mut Vec<Hook>,
     ) -> Result<(), DatapathError> {
-        let [ingress, egress] = role.hooks();
-        let fds = [(ingress, programs.fd(ingress)?), (egress, programs.fd(egress)?)];
-        clsact::ensure(fds, device, fresh)?;
-        self.remove_links(others, device.name, &role.hooks())
+        let fds = role.hooks().iter().map(|hook| Ok((*hook, programs.fd(*hook)?)));
+        clsact::ensure(&fds.collect::<Result<Vec<_>, DatapathError>>()?, device, fresh)?;
+        self.remove_links(others, device.name, role.hooks())
     }
 }

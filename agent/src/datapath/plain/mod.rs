@@ -1,6 +1,7 @@
 //! The one place with unsafe code: what the compiler cannot check about bytes, descriptors and bpf(2).
 #![expect(unsafe_code, reason = "aya and tokio ask for promises, and some calls of bpf(2) are missing in aya")]
 
+mod frames;
 mod table;
 
 use std::io;
@@ -10,6 +11,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::libc;
 use tokio::io::unix::AsyncFd;
 
+pub(crate) use frames::FrameSocket;
 pub(super) use table::{Failed, Put, Table};
 
 /// A key or value of a map.
