@@ -1,6 +1,7 @@
 //! Records of packets: what they said of themselves, true or not.
 
-use weft_abi::{Addr, Event, EventKind, Reason, TraceFilter};
+use aya_ebpf::bindings::__sk_buff;
+use weft_abi::{Addr, Event, EventKind, Hook, Reason};
 
 use crate::maps;
 use crate::parse::{Ethernet, Ethertype, Ipv6Header, Protocol};
@@ -9,28 +10,47 @@ use crate::verdict::direction_of;
 
 /// Records a packet that is dropped.
 ///
-/// A function of its own to the kernel, with its own stack.
+/// Verified once and by itself (a global function to the kernel), because every verdict leads here; the same holds for
+/// [`record_trace`].
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn drop(skb: &Skb, reason: Reason, hook: u32) {
-    let mut event = Event { kind: EventKind::Drop as u8, reason: reason as u32, ..Event::default() };
-    describe(skb, hook, &mut event);
-    maps::record(&event);
+extern "C" fn record_drop(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
+    let Some(event) = maps::blank_event() else { return 0 };
+    (event.kind, event.reason) = (EventKind::Drop as u8, reason);
+    describe(&Skb::of(ctx), hook, event);
+    maps::record(event);
+    0
 }
 
 /// Records a packet if it is one of those that somebody traces.
-///
-/// A function of its own to the kernel, with its own stack.
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn trace(skb: &Skb, reason: Reason, hook: u32, filter: &TraceFilter) {
-    let mut event = Event { kind: EventKind::Trace as u8, reason: reason as u32, ..Event::default() };
-    describe(skb, hook, &mut event);
+extern "C" fn record_trace(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
+    let (Some(filter), Some(event)) = (maps::trace(), maps::blank_event()) else { return 0 };
+    (event.kind, event.reason) = (EventKind::Trace as u8, reason);
+    describe(&Skb::of(ctx), hook, event);
     let [first, second] = &filter.addrs;
     let is_end = |addr: &Addr| *addr == Addr::default() || *addr == event.src || *addr == event.dst;
     let port = filter.port == 0 || filter.port == event.src_port || filter.port == event.dst_port;
     let protocol = filter.protocol == 0 || filter.protocol == event.protocol;
     if is_end(first) && is_end(second) && port && protocol {
-        maps::record(&event);
+        maps::record(event);
     }
+    0
+}
+
+/// Leaves a record of a drop.
+#[inline(always)]
+pub(crate) fn drop(skb: &mut Skb, reason: Reason, hook: Hook) {
+    skb.tell(record_drop, reason as u32, hook as u32);
+}
+
+/// Leaves a record of a packet that is traced.
+#[inline(always)]
+pub(crate) fn trace(skb: &mut Skb, reason: Reason, hook: Hook) {
+    skb.tell(record_trace, reason as u32, hook as u32);
 }
 
 /// Fills in what can be read of the packet.

@@ -48,10 +48,10 @@ pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<V
     // Before the records: the verifier follows each reason on its own up to here, and all as one from here on.
     maps::count(reason, direction(hook), bytes);
     if decision.is_err() {
-        event::drop(skb, reason, hook as u32);
+        event::drop(skb, reason, hook);
     }
-    if let Some(filter) = maps::trace() {
-        event::trace(skb, reason, hook as u32, filter);
+    if maps::trace().is_some() {
+        event::trace(skb, reason, hook);
     }
     action
 }

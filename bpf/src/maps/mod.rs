@@ -18,7 +18,7 @@ use weft_abi::{
 pub(crate) use flows::{Live, add_flow, add_nat, count_full, flow, nat, now, ports, random, remember, remove_nat};
 pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
-pub(crate) use scratch::{Wish, wish};
+pub(crate) use scratch::{Wish, blank_event, wish};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
 /// entry of another pod in its place.
@@ -93,10 +93,7 @@ pub(crate) fn count(reason: Reason, direction: Direction, bytes: u32) {
 /// Leaves a record; without room for it it is lost.
 #[inline(always)]
 pub(crate) fn record(event: &Event) {
-    if let Some(mut entry) = EVENTS.reserve_untyped::<Event>(0) {
-        entry.write(*event);
-        entry.submit(0);
-    }
+    let _ = EVENTS.output_untyped::<Event>(event, 0);
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

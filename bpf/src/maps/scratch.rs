@@ -5,7 +5,7 @@
 
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
-use weft_abi::{Flow, Nat, Tuple};
+use weft_abi::{Event, Flow, Nat, Tuple};
 
 /// What there is to translate, and what came of it.
 #[repr(C)]
@@ -32,4 +32,17 @@ static WISH: PerCpuArray<Wish, 1> = PerCpuArray::new();
 pub(crate) fn wish() -> Option<&'static mut Wish> {
     // SAFETY: no other program runs on this processor meanwhile, and ours keeps one reference at a time.
     WISH.get_ptr_mut(0).map(|wish| unsafe { &mut *wish })
+}
+
+#[btf_map(name = "event")]
+static EVENT: PerCpuArray<Event, 1> = PerCpuArray::new();
+
+/// This processor's place for a record in the making, all zero. The verifier follows every byte of the stack, but none
+/// of a map's value.
+#[inline(always)]
+pub(crate) fn blank_event() -> Option<&'static mut Event> {
+    // SAFETY: as above.
+    let event = EVENT.get_ptr_mut(0).map(|event| unsafe { &mut *event })?;
+    *event = Event::default();
+    Some(event)
 }

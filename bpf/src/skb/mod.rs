@@ -103,6 +103,12 @@ impl Skb {
         function(self.ctx)
     }
 
+    /// The same for a function that is told two numbers and answers nothing.
+    #[inline(always)]
+    pub(crate) fn tell(&mut self, function: extern "C" fn(*mut __sk_buff, u32, u32) -> u32, a: u32, b: u32) {
+        function(self.ctx, a, b);
+    }
+
     /// Bytes on the wire, Ethernet header included.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {
