@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::text;
 
@@ -26,6 +26,9 @@ use super::{Listing, PeerSet, file};
 
 /// How often the file is looked at without an event.
 const POLL: Duration = Duration::from_secs(2);
+
+/// How long a file must have stood still before it is read: whoever writes it in place is done by then.
+const SETTLED: Duration = Duration::from_millis(5);
 
 /// Where the list comes from, and what it is checked against.
 #[derive(Clone, Debug)]
@@ -74,8 +77,7 @@ impl PeersFile {
             events.watch(&directory);
         }
         // The start has read it, but nobody watched until now.
-        let mut loaded = stamp(&self.path);
-        self.send(&lists).await;
+        let mut loaded = self.send(&lists).await;
         let mut seen = None;
         loop {
             let due = tokio::select! {
@@ -95,16 +97,14 @@ impl PeersFile {
                 }
             };
             if due {
-                loaded = stamp(&self.path);
-                self.send(&lists).await;
+                loaded = self.send(&lists).await;
             }
         }
     }
 
-    async fn send(&self, lists: &watch::Sender<Listing>) {
-        let (file, before) = (self.clone(), lists.borrow().clone());
-        // Thousands of peers take a while to read.
-        let Ok(listing) = tokio::task::spawn_blocking(move || file.read(&before)).await else { return };
+    /// Sends what the file holds, and answers which content that was.
+    async fn send(&self, lists: &watch::Sender<Listing>) -> Option<Stamp> {
+        let (listing, read) = self.read_settled(lists).await;
         lists.send_if_modified(|current| {
             let changed = *current != listing;
             if changed {
@@ -116,6 +116,26 @@ impl PeersFile {
             }
             changed
         });
+        read
+    }
+
+    /// Reads the file once nobody writes it: half of a list, or none of it, is a list too, of fewer peers.
+    async fn read_settled(&self, lists: &watch::Sender<Listing>) -> (Listing, Option<Stamp>) {
+        loop {
+            let before = stamp(&self.path);
+            sleep(SETTLED).await;
+            if stamp(&self.path) != before {
+                continue;
+            }
+            let (file, known) = (self.clone(), lists.borrow().clone());
+            // Thousands of peers take a while to read.
+            let read = tokio::task::spawn_blocking(move || file.read(&known)).await;
+            if let Ok(listing) = read
+                && stamp(&self.path) == before
+            {
+                return (listing, before);
+            }
+        }
     }
 
     fn load(&self) -> Result<PeerSet, PeerError> {
@@ -239,7 +259,7 @@ mod tests {
             };
             let checks = async {
                 // The directory is watched from the first look on.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 let begun = Instant::now();
                 put(dir.path(), "peers.toml", &text(&["n2", "n3"]));
                 assert_eq!(names(&changed(&mut lists).await), ["n2", "n3"]);
@@ -270,7 +290,7 @@ mod tests {
         let (file, sender, mut lists) = start(dir.path().join("peers.toml"));
         run(async {
             let checks = async {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 version("..2", &text(&["n2", "n5"]));
                 assert_eq!(names(&changed(&mut lists).await), ["n2", "n5"]);
             };
