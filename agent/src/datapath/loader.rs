@@ -1,8 +1,9 @@
 //! Loads the programs, with the maps that are pinned already or new ones.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::thread;
 
-use aya::programs::{ProgramError, SchedClassifier};
+use aya::programs::{Program, ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use weft_abi::{Hook, global};
 
@@ -40,13 +41,31 @@ impl Programs {
         let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
         let maps = Maps::open(&mut ebpf, pins)?;
         let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };
-        for hook in Hook::ALL {
-            let program = programs.get(hook)?;
-            program.load().map_err(|error| refused(hook, error))?;
-            let info = program.info().map_err(|error| refused(hook, error))?;
-            programs.ids[hook as usize] = info.id();
-        }
+        programs.verify()?;
         Ok((programs, maps))
+    }
+
+    /// Has the kernel verify every program, all at the same time: that is most of what a start takes.
+    fn verify(&mut self) -> Result<(), DatapathError> {
+        let ids = thread::scope(|scope| {
+            let programs = self.ebpf.programs_mut().filter_map(|(name, program)| {
+                let hook = Hook::ALL.into_iter().find(|hook| hook.name() == name)?;
+                Some((hook, scope.spawn(move || verify(hook, program))))
+            });
+            let running: Vec<_> = programs.collect();
+            let incomplete = |hook: Hook| DatapathError::Incomplete { name: hook.name() };
+            let join = |(hook, thread): (Hook, thread::ScopedJoinHandle<'_, _>)| {
+                Ok((hook, thread.join().unwrap_or_else(|_| Err(incomplete(hook)))?))
+            };
+            running.into_iter().map(join).collect::<Result<Vec<_>, DatapathError>>()
+        })?;
+        for (hook, id) in ids {
+            self.ids[hook as usize] = id;
+        }
+        match Hook::ALL.into_iter().find(|hook| self.id(*hook) == 0) {
+            Some(hook) => Err(DatapathError::Incomplete { name: hook.name() }),
+            None => Ok(()),
+        }
     }
 
     /// The kernel's number for the hook's program.
@@ -65,6 +84,14 @@ impl Programs {
         let program = self.get(hook)?;
         Ok(program.fd().map_err(|error| refused(hook, error))?.as_fd().as_raw_fd())
     }
+}
+
+/// Loads one program; the kernel's number for it.
+fn verify(hook: Hook, program: &mut Program) -> Result<u32, DatapathError> {
+    let incomplete = DatapathError::Incomplete { name: hook.name() };
+    let program: &mut SchedClassifier = program.try_into().map_err(|_| incomplete)?;
+    program.load().map_err(|error| refused(hook, error))?;
+    Ok(program.info().map_err(|error| refused(hook, error))?.id())
 }
 
 /// The verifier says a lot: all of it goes into the log, its conclusion into the error.
