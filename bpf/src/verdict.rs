@@ -59,8 +59,8 @@ pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<V
 #[inline(always)]
 const fn direction(hook: Hook) -> Direction {
     match hook {
-        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay => Direction::Egress,
-        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay => Direction::Ingress,
+        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay | Hook::FromLoopback => Direction::Egress,
+        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper => Direction::Ingress,
     }
 }
 

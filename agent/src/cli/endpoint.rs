@@ -121,6 +121,7 @@ mod tests {
             pod: Some(PodRef { namespace: "default".into(), name: pod.into(), uid: None }),
             addresses: vec![addr.parse().unwrap()],
             endpoint: None,
+            limits: None,
         }
     }
 

@@ -15,6 +15,10 @@ pub(super) enum Role {
     Overlay,
     /// Brings packets from outside a second time.
     Relay,
+    /// Where packets of limited pods come out when it is their turn.
+    Shaper,
+    /// The node's own `lo`.
+    Loopback,
 }
 
 impl Role {
@@ -25,6 +29,8 @@ impl Role {
             Self::Uplink => &[Hook::FromNetdev, Hook::ToNetdev],
             Self::Overlay => &[Hook::FromOverlay, Hook::ToOverlay],
             Self::Relay => &[Hook::FromNetdev],
+            Self::Shaper => &[Hook::FromShaper],
+            Self::Loopback => &[Hook::FromLoopback],
         }
     }
 
@@ -34,6 +40,8 @@ impl Role {
             Hook::FromPod | Hook::ToPod => Self::Pod,
             Hook::FromNetdev | Hook::ToNetdev => Self::Uplink,
             Hook::FromOverlay | Hook::ToOverlay => Self::Overlay,
+            Hook::FromShaper => Self::Shaper,
+            Hook::FromLoopback => Self::Loopback,
         }
     }
 }
@@ -41,7 +49,9 @@ impl Role {
 /// The side of the device that the hook's program is for.
 pub(super) const fn attach_type(hook: Hook) -> TcAttachType {
     match hook {
-        Hook::FromPod | Hook::FromNetdev | Hook::FromOverlay => TcAttachType::Ingress,
+        Hook::FromPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper | Hook::FromLoopback => {
+            TcAttachType::Ingress
+        }
         Hook::ToPod | Hook::ToNetdev | Hook::ToOverlay => TcAttachType::Egress,
     }
 }
@@ -81,7 +91,7 @@ mod tests {
         for hook in Hook::ALL {
             let hooks = Role::of(hook).hooks();
             let sides: Vec<_> = hooks.iter().copied().map(attach_type).collect();
-            assert_eq!(sides, [TcAttachType::Ingress, TcAttachType::Egress]);
+            assert!([TcAttachType::Ingress, TcAttachType::Egress].starts_with(&sides));
             assert!(hooks.contains(&hook));
         }
     }

@@ -94,7 +94,7 @@ fn same(found: &Pod, wanted: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use weft_cni::api::EndpointSpec;
+    use weft_cni::api::{Bandwidth, EndpointSpec};
     use weft_cni::mac::Mac;
 
     use super::*;
@@ -107,6 +107,8 @@ mod tests {
             pod_mac: Mac([2, 0, 0, 0, 0, 1]),
             addresses: vec!["10.244.0.7".parse().unwrap(), "fd00::7".parse().unwrap()],
             mtu: 1500,
+            ports: Vec::new(),
+            bandwidth: Bandwidth::default(),
         };
         Endpoint { id: 3, origin, spec }
     }

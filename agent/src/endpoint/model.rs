@@ -73,6 +73,7 @@ impl Record {
             pod: self.pod.clone(),
             addresses: self.addresses().to_vec(),
             endpoint: self.endpoint.clone(),
+            limits: None,
         }
     }
 }

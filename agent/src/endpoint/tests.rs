@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::{JoinSet, LocalSet};
 use weft_cni::api::{
-    AttachmentKey, CheckRequest, EndpointSpec, GcRequest, IpamRequest, Lease, LeaseRequest, Origin, Stage,
+    AttachmentKey, Bandwidth, CheckRequest, EndpointSpec, GcRequest, IpamRequest, Lease, LeaseRequest, Origin, Stage,
 };
 use weft_cni::link::{host_ifname, host_mac, pod_mac};
 use weft_cni::spool::{Release, Spool};
@@ -50,6 +50,8 @@ fn spec(container: &str, ifindex: u32, addresses: &[&str]) -> EndpointSpec {
         pod_mac: pod_mac(&key(container)),
         addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
         mtu: 1450,
+        ports: Vec::new(),
+        bandwidth: Bandwidth::default(),
     }
 }
 

@@ -68,12 +68,24 @@ pub enum Hook {
     FromOverlay = 4,
     /// tc egress of the overlay device: what goes to other nodes' pods.
     ToOverlay = 5,
+    /// tc ingress of the shaper's far end: packets of limited pods whose turn has come.
+    FromShaper = 6,
+    /// tc ingress of the loopback device: what the node sends to itself; attached only where sockets cannot be asked.
+    FromLoopback = 7,
 }
 
 impl Hook {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::FromPod, Self::ToPod, Self::FromNetdev, Self::ToNetdev, Self::FromOverlay, Self::ToOverlay];
+    pub const ALL: [Self; 8] = [
+        Self::FromPod,
+        Self::ToPod,
+        Self::FromNetdev,
+        Self::ToNetdev,
+        Self::FromOverlay,
+        Self::ToOverlay,
+        Self::FromShaper,
+        Self::FromLoopback,
+    ];
 
     /// Name of the program, which is also what people see.
     pub const fn name(self) -> &'static str {
@@ -84,6 +96,8 @@ impl Hook {
             Self::ToNetdev => "to_netdev",
             Self::FromOverlay => "from_overlay",
             Self::ToOverlay => "to_overlay",
+            Self::FromShaper => "from_shaper",
+            Self::FromLoopback => "from_loopback",
         }
     }
 

@@ -76,9 +76,11 @@ pub struct Nat {
     pub inside_port: u16,
     /// Zero.
     pub pad: u16,
+    /// With [`FlowFlags::PORT`] the number of the pod's endpoint: once the pod is gone the flow is void.
+    pub endpoint_id: u32,
 }
 
-const _: () = assert!(size_of::<Nat>() == 28 && align_of::<Nat>() == 4);
+const _: () = assert!(size_of::<Nat>() == 32 && align_of::<Nat>() == 4);
 
 /// Bits of [`Flow::flags`] and [`Nat::flags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +106,18 @@ impl FlowFlags {
     /// TCP: whoever began it has acknowledged the answer, or it was there before us; an answer alone is no more than
     /// half a connection.
     pub const CONFIRMED: u32 = 1 << 8;
+    /// The outside began it at a port of the node that is the pod's; comes with [`FlowFlags::INBOUND`] and
+    /// [`FlowFlags::TRANSLATED`].
+    pub const PORT: u32 = 1 << 9;
 }
 
-/// Whom no port was left towards, the key of `nat_full`.
+/// An address with a port: in `nat_full` whom no port was left towards, in `ports` what of the node is a pod's.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// Address of the outside.
+    /// The address.
     pub addr: Addr,
-    /// Port of the outside in network byte order.
+    /// The port in network byte order.
     pub port: u16,
     /// IP protocol.
     pub protocol: u8,

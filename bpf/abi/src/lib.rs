@@ -13,8 +13,11 @@ mod fragment;
 mod node;
 mod peer;
 mod pod;
+mod port;
 mod prefix;
+mod rate;
 mod reason;
+mod sock;
 mod uplink;
 
 pub use addr::Addr;
@@ -24,12 +27,15 @@ pub use fragment::{Fragment, PARKED_FRAME_MAX, Parked, Ports};
 pub use node::{NodeState, TraceFilter};
 pub use peer::{Peer, PeerFlags};
 pub use pod::{Pod, PodFlags};
+pub use port::HostPort;
 pub use prefix::Prefix;
+pub use rate::{Limit, Rate, bpf_spin_lock};
 pub use reason::{Direction, Reason, counter_index};
+pub use sock::SockPeer;
 pub use uplink::Uplink;
 
 /// Version of every layout in this crate; maps and links are pinned below `v<VERSION>`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The link-local IPv4 gateway that every pod sees, 169.254.1.1, in network byte order.
 pub const GATEWAY_V4: [u8; 4] = [169, 254, 1, 1];
@@ -49,6 +55,14 @@ pub mod map {
     pub const FLOWS: &str = "flows";
     /// LRU hash, [`Tuple`](crate::Tuple) with the node inside to [`Nat`](crate::Nat).
     pub const NAT: &str = "nat";
+    /// Hash, [`Target`](crate::Target) to [`HostPort`](crate::HostPort): ports of the node that are pods'.
+    pub const PORTS: &str = "ports";
+    /// Hash, [`Addr`](crate::Addr) to a `u32` without meaning: the addresses of the node.
+    pub const NODE_ADDRS: &str = "node_addrs";
+    /// LRU hash, [`SockPeer`](crate::SockPeer) to [`Target`](crate::Target): what sockets of the node asked for.
+    pub const SOCKS: &str = "socks";
+    /// Hash, number of the endpoint (`u32`) to [`Rate`](crate::Rate).
+    pub const RATES: &str = "rates";
     /// LRU hash, [`Target`](crate::Target) to the number of flows (`u64`) that found no port.
     pub const NAT_FULL: &str = "nat_full";
     /// LPM trie, [`Prefix`](crate::Prefix) to a `u32` without meaning: destinations that see pods as they are.
@@ -65,12 +79,15 @@ pub mod map {
     pub const PARKED: &str = "parked";
 }
 
-/// Names of the constants that the agent sets before it loads the programs; all are `u32`.
+/// Names of the constants that the agent sets before it loads the programs; all are `u32` unless they say otherwise.
 pub mod global {
     /// UDP port of the overlay in host byte order; 0 without overlay.
     pub const OVERLAY_PORT: &str = "OVERLAY_PORT";
     /// Not 0: pods' packets to other machines go past the node's stack, straight to the uplink.
     pub const HOST_ROUTING: &str = "HOST_ROUTING";
+    /// Cookie of the network namespace whose sockets may use ports of the node (`SO_NETNS_COOKIE`), a `u64`; 0 stands
+    /// for the first namespace of the machine.
+    pub const NETNS_COOKIE: &str = "NETNS_COOKIE";
 }
 
 /// Entries of `pods`: addresses, so a dual-stack pod takes two.
@@ -84,6 +101,18 @@ pub const UPLINKS_MAX: u32 = 64;
 
 /// Entries of `flows` and of `nat` unless the agent is told otherwise.
 pub const FLOWS_MAX: u32 = 131_072;
+
+/// Entries of `ports`: mappings by address, so one for both families takes two.
+pub const PORTS_MAX: u32 = 65536;
+
+/// Entries of `node_addrs`.
+pub const NODE_ADDRS_MAX: u32 = 4096;
+
+/// Entries of `socks`: sockets of the node that have gone to a pod by a port of the node.
+pub const SOCKS_MAX: u32 = 16384;
+
+/// Entries of `rates`: limited endpoints.
+pub const RATES_MAX: u32 = 8192;
 
 /// Entries of `nat_full`.
 pub const NAT_FULL_MAX: u32 = 256;
@@ -131,6 +160,6 @@ macro_rules! plain {
     };
 }
 plain!(
-    u32, u64, Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, Fragment, Ports, Parked, NodeState, Counter,
-    Event
+    u32, u64, Addr, Prefix, Pod, Peer, Uplink, Tuple, Flow, Nat, Target, HostPort, SockPeer, Rate, Fragment, Ports,
+    Parked, NodeState, Counter, Event
 );

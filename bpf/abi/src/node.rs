@@ -10,9 +10,15 @@ pub struct NodeState {
     pub trace: TraceFilter,
     /// Not 0 while a flow of the node's own is translated; the programs set it, the agent clears it.
     pub host_flows: u32,
+    /// Entries of `ports`.
+    pub ports: u32,
+    /// Device into which packets of limited pods are sent, by interface index; 0 while there is none.
+    pub shaper: u32,
+    /// Not 0: that device wants departure times; else a class.
+    pub departure: u32,
 }
 
-const _: () = assert!(size_of::<NodeState>() == 44 && align_of::<NodeState>() == 4);
+const _: () = assert!(size_of::<NodeState>() == 56 && align_of::<NodeState>() == 4);
 
 /// Which packets leave a record at every hook.
 #[repr(C)]

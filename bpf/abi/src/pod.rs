@@ -51,4 +51,10 @@ impl PodFlags {
     /// `flows` may know flows of this pod that went through the node's stack and have to return through it. The
     /// programs set it, the agent clears it when no such flow is left.
     pub const VIA_STACK: u32 = 1 << 1;
+    /// Ports of the node are this pod's: `flows` may know flows that came by them.
+    pub const PORTS: u32 = 1 << 2;
+    /// `rates` limits what the pod sends.
+    pub const LIMIT_EGRESS: u32 = 1 << 3;
+    /// `rates` limits what the pod is sent.
+    pub const LIMIT_INGRESS: u32 = 1 << 4;
 }

@@ -104,6 +104,10 @@ reasons! {
     NoSuchPod = 23, "no-such-pod";
     /// An ICMP error about a flow that is not known.
     Unrelated = 24, "unrelated";
+    /// Sent to the queue in which the pod's packets wait for their turn; counted once more when it is out of it.
+    Queued = 25, "queued";
+    /// The queue of a limited pod is full.
+    RateLimit = 26, "rate-limit";
 }
 
 impl Reason {
@@ -123,6 +127,7 @@ impl Reason {
                 | Self::Routed
                 | Self::Translated
                 | Self::Host
+                | Self::Queued
         )
     }
 }
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn seven_are_no_drops() {
-        assert_eq!(Reason::ALL.iter().filter(|reason| !reason.is_drop()).count(), 7);
+    fn eight_are_no_drops() {
+        assert_eq!(Reason::ALL.iter().filter(|reason| !reason.is_drop()).count(), 8);
     }
 }

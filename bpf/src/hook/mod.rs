@@ -1,8 +1,10 @@
 //! The programs, one a file.
 
+mod from_loopback;
 mod from_netdev;
 mod from_overlay;
 mod from_pod;
+mod from_shaper;
 mod to_netdev;
 mod to_overlay;
 mod to_pod;

@@ -7,9 +7,11 @@
 //! | `GET /v1/attachments/{container}/{ifname}` | | 200 [`EndpointInfo`] |
 //! | `POST /v1/attachments/{container}/{ifname}/check` | [`CheckRequest`] | 204 |
 //! | `DELETE /v1/attachments/{container}/{ifname}` | | 204, also when it is gone already |
+//! | `PUT /v1/attachments/{container}/{ifname}/bandwidth` | [`Bandwidth`] | 200 [`EndpointInfo`] |
 //! | `POST /v1/gc` | [`GcRequest`] | 200 [`GcReply`] |
 //! | `GET /v1/status` | | 200 [`Status`] |
 //! | `GET /v1/endpoints` | | 200 list of [`EndpointInfo`] |
+//! | `GET /v1/ports` | | 200 list of [`PortInfo`], by port |
 //! | `GET /v1/peers` | | 200 list of [`PeerInfo`], by name |
 //! | `GET /v1/maps` | | 200 list of [`MapInfo`] |
 //! | `GET /v1/maps/{name}` | | 200 list of JSON objects, one an entry |
@@ -21,9 +23,11 @@
 //!
 //! Every failure is a status of 400 or more with an [`ApiError`].
 
+mod bandwidth;
 mod error;
 mod flow;
 mod peer;
+mod port;
 mod status;
 
 use std::net::IpAddr;
@@ -32,9 +36,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::mac::Mac;
 
+pub use bandwidth::{Bandwidth, LimitCounters, LimitUse, RateLimit};
 pub use error::{ApiError, ErrorKind};
 pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Translations};
 pub use peer::{PeerInfo, PeerWay};
+pub use port::{PortInfo, PortMapping, PortProtocol};
 pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
 
 /// Where the agent listens unless told otherwise.
@@ -150,6 +156,12 @@ pub struct EndpointSpec {
     pub addresses: Vec<IpAddr>,
     /// MTU of the pod's interface in bytes.
     pub mtu: u32,
+    /// Ports of the node that are the pod's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
+    /// How fast the pod may be.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_unlimited")]
+    pub bandwidth: Bandwidth,
 }
 
 /// How far an attachment has come.
@@ -186,6 +198,9 @@ pub struct EndpointInfo {
     /// The endpoint, once it is handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointSpec>,
+    /// What came of its limits, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitUse>,
 }
 
 /// Asks whether kernel, maps and record agree with what ADD returned.

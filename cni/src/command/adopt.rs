@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::api::{AttachmentKey, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin, PodRef};
+use crate::api::{AttachmentKey, Bandwidth, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin, PodRef};
 use crate::command::failure::Failure;
 use crate::command::release::release;
 use crate::command::{Call, UNDO_DEADLINE};
@@ -73,5 +73,7 @@ fn find_pair(ifname: &str, netns_path: &str, netns: &Netns, addresses: Vec<IpAdd
         pod_mac: end.mac,
         addresses,
         mtu: end.mtu,
+        ports: Vec::new(),
+        bandwidth: Bandwidth::default(),
     })
 }

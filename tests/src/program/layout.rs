@@ -190,13 +190,14 @@ impl Layout<40> for Flow {
     }
 }
 
-impl Layout<28> for Nat {
+impl Layout<32> for Nat {
     fn put(&self, out: &mut Writer) {
         out.word(self.seen);
         out.word(self.flags);
         self.inside.put(out);
         out.half(self.inside_port);
         out.half(self.pad);
+        out.word(self.endpoint_id);
     }
 
     fn take(bytes: &mut Reader<'_>) -> Result<Self> {
@@ -206,6 +207,7 @@ impl Layout<28> for Nat {
             inside: bytes.addr()?,
             inside_port: bytes.half()?,
             pad: bytes.half()?,
+            endpoint_id: bytes.word()?,
         })
     }
 }
@@ -273,7 +275,7 @@ impl Layout<4> for Ports {
     }
 }
 
-impl Layout<44> for NodeState {
+impl Layout<56> for NodeState {
     fn put(&self, out: &mut Writer) {
         let TraceFilter { enabled, addrs, port, protocol, pad } = self.trace;
         out.word(enabled);
@@ -283,6 +285,9 @@ impl Layout<44> for NodeState {
         out.half(port);
         out.all(&[protocol, pad]);
         out.word(self.host_flows);
+        out.word(self.ports);
+        out.word(self.shaper);
+        out.word(self.departure);
     }
 
     fn take(bytes: &mut Reader<'_>) -> Result<Self> {
@@ -293,7 +298,8 @@ impl Layout<44> for NodeState {
             protocol: bytes.byte()?,
             pad: bytes.byte()?,
         };
-        Ok(Self { trace, host_flows: bytes.word()? })
+        let host_flows = bytes.word()?;
+        Ok(Self { trace, host_flows, ports: bytes.word()?, shaper: bytes.word()?, departure: bytes.word()? })
     }
 }
 

@@ -83,17 +83,17 @@ impl Programs {
 
     /// The entry of `nat` for a tuple.
     pub fn nat(&self, tuple: &Tuple) -> Result<Option<Nat>> {
-        self.get::<_, _, 40, 28>(map::NAT, tuple)
+        self.get::<_, _, 40, 32>(map::NAT, tuple)
     }
 
     /// Writes an entry of `nat`.
     pub fn put_nat(&mut self, tuple: &Tuple, nat: &Nat) -> Result<()> {
-        self.put::<_, _, 40, 28>(map::NAT, tuple, nat)
+        self.put::<_, _, 40, 32>(map::NAT, tuple, nat)
     }
 
     /// Every entry of `nat`.
     pub fn nats(&self) -> Result<Vec<(Tuple, Nat)>> {
-        self.all::<_, _, 40, 28>(map::NAT)
+        self.all::<_, _, 40, 32>(map::NAT)
     }
 
     /// How many flows found no port towards a target.
@@ -115,13 +115,13 @@ impl Programs {
     /// The one entry of `node`.
     pub fn node(&self) -> Result<NodeState> {
         let map = self.ebpf.map(map::NODE).context("no map of the node")?;
-        NodeState::from_bytes(&Array::<_, [u8; 44]>::try_from(map)?.get(&0, 0)?)
+        NodeState::from_bytes(&Array::<_, [u8; 56]>::try_from(map)?.get(&0, 0)?)
     }
 
     /// Writes the one entry of `node`.
     pub fn set_node(&mut self, node: &NodeState) -> Result<()> {
         let map = self.ebpf.map_mut(map::NODE).context("no map of the node")?;
-        Array::<_, [u8; 44]>::try_from(map)?.set(0, node.bytes()?, 0).context("write the entry of node")
+        Array::<_, [u8; 56]>::try_from(map)?.set(0, node.bytes()?, 0).context("write the entry of node")
     }
 
     /// Reads every counter.

@@ -79,8 +79,8 @@ impl fmt::Debug for Programs {
 /// The direction that a hook counts in.
 pub fn direction(hook: Hook) -> Direction {
     match hook {
-        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay => Direction::Egress,
-        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay => Direction::Ingress,
+        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay | Hook::FromLoopback => Direction::Egress,
+        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper => Direction::Ingress,
     }
 }
 
