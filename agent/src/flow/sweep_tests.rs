@@ -188,7 +188,7 @@ fn a_port_that_another_flow_has_by_now_stays_its() {
     let back = Tuple { inside: addr(NODE), ..old };
     fake.nat
         .borrow_mut()
-        .insert(back, Nat { seen: 9_000, inside: addr([10, 0, 0, 2]), inside_port: 7, flags: 0, pad: 0 });
+        .insert(back, Nat { seen: 9_000, inside: addr([10, 0, 0, 2]), inside_port: 7, ..Nat::default() });
     // The new owner's flow.
     let new = Tuple { inside_port: 7, ..old };
     let flags = FlowFlags::TRANSLATED | FlowFlags::CONFIRMED;
