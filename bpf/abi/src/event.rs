@@ -1,6 +1,6 @@
 //! Records of the `events` ring buffer.
 
-use crate::Addr;
+use crate::{Addr, Direction};
 
 /// What became of a packet at a hook: a drop, or a packet that somebody traces.
 #[repr(C)]
@@ -84,6 +84,15 @@ impl Hook {
             Self::ToNetdev => "to_netdev",
             Self::FromOverlay => "from_overlay",
             Self::ToOverlay => "to_overlay",
+        }
+    }
+
+    /// The way in which packets pass it.
+    #[inline(always)]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::FromPod | Self::ToNetdev | Self::ToOverlay => Direction::Egress,
+            Self::ToPod | Self::FromNetdev | Self::FromOverlay => Direction::Ingress,
         }
     }
 

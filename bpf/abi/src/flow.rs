@@ -24,6 +24,25 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40 && align_of::<Tuple>() == 4);
 
+impl Tuple {
+    /// The flow between two ends, each an address and a port in network byte order or what stands for it.
+    #[inline(always)]
+    pub const fn between(
+        protocol: u8,
+        (inside, inside_port): (Addr, u16),
+        (outside, outside_port): (Addr, u16),
+    ) -> Self {
+        Self { inside, outside, inside_port, outside_port, protocol, pad: [0; 3] }
+    }
+
+    /// The same flow with another inside: from a pod's to the node's and back.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inside_as(&self, inside: Addr, inside_port: u16) -> Self {
+        Self { inside, inside_port, ..*self }
+    }
+}
+
 /// What stands for the port of the side that answers an ICMP echo.
 pub const ECHO: u16 = 8_u16.to_be();
 
@@ -104,6 +123,8 @@ impl FlowFlags {
     /// TCP: whoever began it has acknowledged the answer, or it was there before us; an answer alone is no more than
     /// half a connection.
     pub const CONFIRMED: u32 = 1 << 8;
+    /// TCP: it has come to an end on one side at least.
+    pub const CLOSING: u32 = Self::FIN_INSIDE | Self::FIN_OUTSIDE | Self::RESET;
 }
 
 /// Whom no port was left towards, the key of `nat_full`.
