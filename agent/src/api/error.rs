@@ -55,7 +55,9 @@ pub(super) fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Exists | ErrorKind::AddressUnavailable | ErrorKind::Mismatch => StatusCode::CONFLICT,
+        ErrorKind::Exists | ErrorKind::AddressUnavailable | ErrorKind::Mismatch | ErrorKind::PortTaken => {
+            StatusCode::CONFLICT
+        }
         ErrorKind::PoolExhausted | ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Io | ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
     }
