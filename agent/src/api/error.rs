@@ -14,11 +14,15 @@ impl From<EndpointError> for ApiError {
         let kind = match &error {
             EndpointError::Exists { .. } | EndpointError::NameTaken { .. } => ErrorKind::Exists,
             EndpointError::NotFound { .. } => ErrorKind::NotFound,
-            EndpointError::Invalid { .. } => ErrorKind::Invalid,
+            EndpointError::Invalid { .. } | EndpointError::Port { .. } => ErrorKind::Invalid,
+            EndpointError::PortOfPod { .. } | EndpointError::PortOfProcess { .. } => ErrorKind::PortTaken,
             EndpointError::Ipam(error) => kind_of(error),
             EndpointError::InUse { .. } => ErrorKind::AddressUnavailable,
             EndpointError::Store(_) => ErrorKind::Io,
-            EndpointError::Attach { .. } | EndpointError::Remove { .. } => ErrorKind::Kernel,
+            EndpointError::Attach { .. }
+            | EndpointError::Remove { .. }
+            | EndpointError::Sockets { .. }
+            | EndpointError::Limit { .. } => ErrorKind::Kernel,
             EndpointError::NotWhole { .. } | EndpointError::NotReady { .. } | EndpointError::NotItsAddress { .. } => {
                 ErrorKind::Mismatch
             }
