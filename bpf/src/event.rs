@@ -6,7 +6,6 @@ use weft_abi::{Addr, Event, EventKind, Hook, Reason};
 use crate::maps;
 use crate::parse::{Ethernet, Ethertype, Ipv6Header, Protocol};
 use crate::skb::Skb;
-use crate::verdict::direction_of;
 
 /// Records a packet that is dropped.
 ///
@@ -15,9 +14,9 @@ use crate::verdict::direction_of;
 #[expect(unsafe_code, reason = "only a function with a name of its own is global")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn record_drop(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
+extern "C" fn record_drop(ctx: *mut __sk_buff, reason: u32, hook: u32, direction: u32) -> u32 {
     let Some(event) = maps::blank_event() else { return 0 };
-    (event.kind, event.reason) = (EventKind::Drop as u8, reason);
+    (event.kind, event.reason, event.direction) = (EventKind::Drop as u8, reason, direction);
     describe(&Skb::of(ctx), hook, event);
     maps::record(event);
     0
@@ -27,9 +26,9 @@ extern "C" fn record_drop(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
 #[expect(unsafe_code, reason = "only a function with a name of its own is global")]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn record_trace(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
+extern "C" fn record_trace(ctx: *mut __sk_buff, reason: u32, hook: u32, direction: u32) -> u32 {
     let (Some(filter), Some(event)) = (maps::trace(), maps::blank_event()) else { return 0 };
-    (event.kind, event.reason) = (EventKind::Trace as u8, reason);
+    (event.kind, event.reason, event.direction) = (EventKind::Trace as u8, reason, direction);
     describe(&Skb::of(ctx), hook, event);
     let [first, second] = &filter.addrs;
     let is_end = |addr: &Addr| *addr == Addr::default() || *addr == event.src || *addr == event.dst;
@@ -44,13 +43,13 @@ extern "C" fn record_trace(ctx: *mut __sk_buff, reason: u32, hook: u32) -> u32 {
 /// Leaves a record of a drop.
 #[inline(always)]
 pub(crate) fn drop(skb: &mut Skb, reason: Reason, hook: Hook) {
-    skb.tell(record_drop, reason as u32, hook as u32);
+    skb.tell(record_drop, [reason as u32, hook as u32, hook.direction() as u32]);
 }
 
 /// Leaves a record of a packet that is traced.
 #[inline(always)]
 pub(crate) fn trace(skb: &mut Skb, reason: Reason, hook: Hook) {
-    skb.tell(record_trace, reason as u32, hook as u32);
+    skb.tell(record_trace, [reason as u32, hook as u32, hook.direction() as u32]);
 }
 
 /// Fills in what can be read of the packet.
@@ -58,7 +57,6 @@ pub(crate) fn trace(skb: &mut Skb, reason: Reason, hook: Hook) {
 fn describe(skb: &Skb, hook: u32, event: &mut Event) {
     let ethertype = skb.ethertype();
     event.ktime_ns = maps::ktime();
-    event.direction = direction_of(hook);
     event.ifindex = skb.ifindex();
     event.len = skb.len();
     event.ethertype = ethertype;

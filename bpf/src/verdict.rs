@@ -1,7 +1,7 @@
 //! What a hook decided, and how the kernel is told.
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use weft_abi::{Direction, Hook, Reason};
+use weft_abi::{Hook, Reason};
 
 use crate::skb::Skb;
 use crate::{event, maps};
@@ -46,7 +46,7 @@ pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<V
         Err(reason) => (reason, TC_ACT_SHOT),
     };
     // Before the records: the verifier follows each reason on its own up to here, and all as one from here on.
-    maps::count(reason, direction(hook), bytes);
+    maps::count(reason, hook.direction(), bytes);
     if decision.is_err() {
         event::drop(skb, reason, hook);
     }
@@ -55,26 +55,3 @@ pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<V
     }
     action
 }
-
-#[inline(always)]
-const fn direction(hook: Hook) -> Direction {
-    match hook {
-        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay | Hook::FromLoopback => Direction::Egress,
-        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper => Direction::Ingress,
-    }
-}
-
-/// The number of the direction in which packets pass the hook of that number.
-#[inline(always)]
-pub(crate) const fn direction_of(hook: u32) -> u32 {
-    // Hooks come in pairs; those at pods are named from the pod's side, the others from the network's.
-    if hook <= Hook::ToPod as u32 { hook & 1 } else { !hook & 1 }
-}
-
-const _: () = {
-    let mut number = 0;
-    while number < Hook::ALL.len() {
-        assert!(direction_of(Hook::ALL[number] as u32) == direction(Hook::ALL[number]) as u32);
-        number += 1;
-    }
-};

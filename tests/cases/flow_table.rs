@@ -69,6 +69,12 @@ struct Tables {
 
 const NODE: [u8; 4] = [192, 0, 2, 1];
 
+/// The flow with the server that all talk with.
+fn tuple(protocol: u8, inside: IpAddr, port: u16) -> Tuple {
+    let server = IpAddr::from([198, 51, 100, 7]);
+    Tuple::between(protocol, (inside.into(), port.to_be()), (server.into(), 443_u16.to_be()))
+}
+
 impl Tables {
     fn open(node: &Node) -> Result<Self> {
         Ok(Self { flows: open(node, map::FLOWS)?, nat: open(node, map::NAT)? })
@@ -77,14 +83,7 @@ impl Tables {
     /// A translated flow of the pod: `idle` seconds since its last packet, answered or not.
     fn put(&mut self, pod: IpAddr, protocol: u8, port: u16, idle: u32, answered: bool, flags: u32) -> Result<()> {
         let seen = now()?.saturating_sub(idle);
-        let tuple = Tuple {
-            inside: pod.into(),
-            outside: IpAddr::from([198, 51, 100, 7]).into(),
-            inside_port: port.to_be(),
-            outside_port: 443_u16.to_be(),
-            protocol,
-            pad: [0; 3],
-        };
+        let tuple = tuple(protocol, pod, port);
         let nat_addr = Addr::from(IpAddr::from(NODE));
         let confirmed = if answered { FlowFlags::CONFIRMED } else { 0 };
         let flags = flags | confirmed | FlowFlags::TRANSLATED;
@@ -180,16 +179,8 @@ fn a_sweep_takes_what_is_over_and_nothing_else() -> Result<()> {
     // Halves: a flow without its translation, and the other way round.
     tables.put(addr, TCP, 8, 1, true, 0)?;
     tables.put(addr, TCP, 9, 1, true, 0)?;
-    let inside = |address: IpAddr, port: u16| Tuple {
-        inside: address.into(),
-        outside: IpAddr::from([198, 51, 100, 7]).into(),
-        inside_port: port.to_be(),
-        outside_port: 443_u16.to_be(),
-        protocol: TCP,
-        pad: [0; 3],
-    };
-    tables.nat.remove(&key(&inside(NODE.into(), 8)))?;
-    tables.flows.remove(&key(&inside(addr, 9)))?;
+    tables.nat.remove(&key(&tuple(TCP, NODE.into(), 8)))?;
+    tables.flows.remove(&key(&tuple(TCP, addr, 9)))?;
     until("the tables hold what lives", || Ok(tables.flows.keys().count() == 3 && tables.nat.keys().count() == 3))?;
     assert_eq!(ports(&node, &[])?, [1, 4, 5]);
 

@@ -16,11 +16,24 @@ fn must_leave(outcome: &Outcome, expected: &[u8]) -> Result<()> {
     must_equal_piece(&outcome.bytes, expected)
 }
 
+fn must_arrive(outcome: &Outcome, expected: &[u8]) -> Result<()> {
+    outcome.must_be(Reason::Translated)?;
+    assert_eq!(outcome.action, Action::Redirect);
+    must_equal_piece(&outcome.bytes, expected)
+}
+
 /// As [`must_equal`], with the first piece's sum right for the whole datagram.
 fn must_equal_piece(got: &[u8], expected: &[u8]) -> Result<()> {
     must_equal(got, expected)?;
     ensure!(got[14..] == expected[14..], "a checksum differs:\n   got {got:02x?}\nwanted {expected:02x?}");
     Ok(())
+}
+
+/// The pieces of an answer to a pod, as they come in and as the pod is to get them.
+fn answer(underlay: &mut Underlay, kind: Kind, family: Family) -> Result<[Vec<Vec<u8>>; 2]> {
+    let sent = to_world(kind, family);
+    let left = underlay.must_translate(&sent)?;
+    Ok([left.answer(), sent.answer().link(delivered())].map(|answer| answer.payload(&[0xa5; 4000]).pieces(1400, 78)))
 }
 
 #[test]
@@ -46,14 +59,9 @@ fn every_piece_of_an_answer_comes_to_the_pod() -> Result<()> {
     for family in Family::BOTH {
         for kind in KINDS {
             let mut underlay = Underlay::set()?;
-            let sent = to_world(kind, family);
-            let left = underlay.must_translate(&sent)?;
-            let (came, due) = (left.answer().payload(&[0xa5; 4000]), sent.answer().payload(&[0xa5; 4000]));
-            for (piece, expected) in came.pieces(1400, 78).into_iter().zip(due.link(delivered()).pieces(1400, 78)) {
-                let outcome = underlay.comes(piece)?;
-                outcome.must_be(Reason::Translated).with_context(|| format!("{kind:?} {family:?}"))?;
-                assert_eq!(outcome.action, Action::Redirect);
-                must_equal_piece(&outcome.bytes, &expected)?;
+            let [came, due] = answer(&mut underlay, kind, family)?;
+            for (piece, expected) in came.into_iter().zip(due) {
+                must_arrive(&underlay.comes(piece)?, &expected).with_context(|| format!("{kind:?} {family:?}"))?;
             }
         }
     }
@@ -116,10 +124,7 @@ fn a_parked_piece_comes_to_the_pod_when_it_comes_again() -> Result<()> {
     for family in Family::BOTH {
         for kind in KINDS {
             let mut underlay = Underlay::set()?;
-            let sent = to_world(kind, family);
-            let left = underlay.must_translate(&sent)?;
-            let (came, due) = (left.answer().payload(&[0xa5; 4000]), sent.answer().payload(&[0xa5; 4000]));
-            let (pieces, due) = (came.pieces(1400, 78), due.link(delivered()).pieces(1400, 78));
+            let [pieces, due] = answer(&mut underlay, kind, family)?;
             for piece in pieces.iter().skip(1) {
                 underlay.comes(piece.as_slice())?.must_be(Reason::Host)?;
             }
@@ -128,8 +133,7 @@ fn a_parked_piece_comes_to_the_pod_when_it_comes_again() -> Result<()> {
             assert_eq!(parked.len(), pieces.len() - 1);
             for (parked, expected) in parked.iter().zip(&due[1..]) {
                 let outcome = underlay.comes(&parked.frame[..usize::try_from(parked.len)?])?;
-                outcome.must_be(Reason::Translated).with_context(|| format!("{kind:?} {family:?}"))?;
-                must_equal_piece(&outcome.bytes, expected)?;
+                must_arrive(&outcome, expected).with_context(|| format!("{kind:?} {family:?}"))?;
             }
             assert!(underlay.programs.parked()?.is_empty());
         }

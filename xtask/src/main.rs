@@ -28,6 +28,8 @@ enum Verb {
     Setup(verb::setup::Setup),
     /// Build the eBPF programs: target/ebpf/weft.o
     BuildEbpf,
+    /// Lint the eBPF programs
+    LintEbpf,
     /// Build the release binaries: target/dist
     Dist,
     /// Show three pods that join, talk and leave
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Setup(setup) => verb::setup::run(&setup),
         Verb::BuildEbpf => verb::build_ebpf::run(),
+        Verb::LintEbpf => verb::lint_ebpf::run(),
         Verb::Dist => verb::dist::run(),
         Verb::Demo(scenario) => verb::scenario::run("weft-demo", Profile::Dev, &scenario),
         Verb::Test(test) => verb::test::run(&test),

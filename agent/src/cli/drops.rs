@@ -6,8 +6,8 @@ use weft_cni::api::{AttachmentKey, Drop as DropRecord, Drops};
 use weft_cni::client::Client;
 
 use super::error::CliError;
-use super::output::{Output, align, time_of_day};
-use super::{PATIENCE, get};
+use super::output::{Output, time_of_day};
+use super::{get, stream};
 
 pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError> {
     let drops: Drops = get(client, "/v1/drops")?;
@@ -33,20 +33,7 @@ pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError>
 
 /// A line for each drop as it happens.
 pub(super) fn follow(client: &Client, output: &Output) -> Result<(), CliError> {
-    let lines = client.follow("/v1/drops?follow=true", PATIENCE)?;
-    if !output.is_json() {
-        Output::line(&align(&HEADINGS, &WIDTHS))?;
-    }
-    for line in lines {
-        let line = line.map_err(CliError::Broken)?;
-        if output.is_json() {
-            Output::line(&line)?;
-        } else {
-            let drop: DropRecord = serde_json::from_str(&line).map_err(CliError::Decode)?;
-            Output::line(&align(&fields(&drop), &WIDTHS))?;
-        }
-    }
-    Err(CliError::Ended)
+    stream::follow(client, output, "/v1/drops?follow=true", &HEADINGS, &WIDTHS, fields)
 }
 
 const HEADINGS: [&str; 8] = ["TIME", "REASON", "DIRECTION", "SOURCE", "DESTINATION", "PROTOCOL", "BYTES", "ENDPOINT"];
@@ -91,6 +78,7 @@ fn protocol(drop: &DropRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::align;
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@ mod nat;
 mod output;
 mod peer;
 mod status;
+mod stream;
 mod trace;
 
 use std::io::{self, Write};

@@ -3,31 +3,18 @@
 use weft_cni::api::Traced;
 use weft_cni::client::Client;
 
-use super::PATIENCE;
 use super::args::TraceArgs;
 use super::error::CliError;
 use super::flow::socket;
-use super::output::{Output, align, time_of_day};
+use super::output::{Output, time_of_day};
+use super::stream;
 
 /// A line for each hook that a packet of the flow comes to, until interrupted.
 pub(super) fn follow(client: &Client, output: &Output, args: &TraceArgs) -> Result<(), CliError> {
     let mut query: Vec<String> = args.addr.iter().map(|addr| format!("address={addr}")).collect();
     query.extend(args.port.iter().map(|port| format!("port={port}")));
     query.extend(args.proto.iter().map(|proto| format!("protocol={}", proto.0)));
-    let lines = client.follow(&format!("/v1/trace?{}", query.join("&")), PATIENCE)?;
-    if !output.is_json() {
-        Output::line(&align(&HEADINGS, &WIDTHS))?;
-    }
-    for line in lines {
-        let line = line.map_err(CliError::Broken)?;
-        if output.is_json() {
-            Output::line(&line)?;
-        } else {
-            let traced: Traced = serde_json::from_str(&line).map_err(CliError::Decode)?;
-            Output::line(&align(&fields(&traced), &WIDTHS))?;
-        }
-    }
-    Err(CliError::Ended)
+    stream::follow(client, output, &format!("/v1/trace?{}", query.join("&")), &HEADINGS, &WIDTHS, fields)
 }
 
 const HEADINGS: [&str; 7] = ["TIME", "HOOK", "DEVICE", "PROTO", "PACKET", "BYTES", "VERDICT"];
@@ -51,6 +38,7 @@ fn fields(traced: &Traced) -> [String; 7] {
 mod tests {
     use weft_cni::api::Socket;
 
+    use super::super::output::align;
     use super::*;
 
     #[test]

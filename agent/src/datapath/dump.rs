@@ -195,14 +195,8 @@ mod tests {
 
     #[test]
     fn a_flow_is_written_as_people_do() {
-        let key = Tuple {
-            inside: IpAddr::from([10, 244, 0, 7]).into(),
-            outside: IpAddr::from([198, 51, 100, 7]).into(),
-            inside_port: 40000_u16.to_be(),
-            outside_port: 443_u16.to_be(),
-            protocol: 6,
-            pad: [0; 3],
-        };
+        let (pod, server) = (IpAddr::from([10, 244, 0, 7]), IpAddr::from([198, 51, 100, 7]));
+        let key = Tuple::between(6, (pod.into(), 40000_u16.to_be()), (server.into(), 443_u16.to_be()));
         let value = Flow {
             seen: 100,
             created: 50,

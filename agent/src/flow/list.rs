@@ -154,13 +154,10 @@ mod tests {
 
     #[test]
     fn an_echo_has_one_identifier() {
-        let key = |protocol, inside_port: u16, outside_port| Tuple {
-            inside: IpAddr::from([10, 0, 0, 2]).into(),
-            outside: IpAddr::from([198, 51, 100, 7]).into(),
-            inside_port: inside_port.to_be(),
-            outside_port,
-            protocol,
-            pad: [0; 3],
+        let addr = |octets: [u8; 4]| IpAddr::from(octets).into();
+        let key = |protocol, inside_port: u16, outside_port| {
+            let (inside, outside) = (addr([10, 0, 0, 2]), addr([198, 51, 100, 7]));
+            Tuple::between(protocol, (inside, inside_port.to_be()), (outside, outside_port))
         };
         for (protocol, port, other, inside, outside) in [
             (protocol::ICMP, 700, ECHO, Some(700), None),

@@ -136,14 +136,7 @@ fn receiver<E>(
     nat: impl FnOnce(&Tuple) -> Result<Option<Nat>, E>,
 ) -> Result<Option<Receiver>, E> {
     let Some(ports) = ports(key)? else { return Ok(None) };
-    let tuple = Tuple {
-        inside: key.dst,
-        outside: key.src,
-        inside_port: ports.dst,
-        outside_port: ports.src,
-        protocol: key.protocol,
-        pad: [0; 3],
-    };
+    let tuple = Tuple::between(key.protocol, (key.dst, ports.dst), (key.src, ports.src));
     Ok(Some(match nat(&tuple)? {
         Some(nat) if nat.flags & FlowFlags::HOST != 0 => Receiver::Node,
         Some(nat) if nat.flags & FlowFlags::VIA_STACK != 0 => Receiver::Stack,

@@ -111,9 +111,6 @@ struct Mark {
 /// What is taken for the other half of a flow that has no mark.
 const ANSWERED: Back = Back { seen: 1, flags: 0 };
 
-/// Bits of `nat` that say more than "answered".
-const CLOSING: u32 = FlowFlags::FIN_INSIDE | FlowFlags::FIN_OUTSIDE | FlowFlags::RESET;
-
 /// What a pass has found so far.
 struct Pass<'a, T> {
     tables: &'a T,
@@ -195,7 +192,7 @@ impl<T: Tables> Pass<'_, T> {
         tables.visit_nat(|keys, values| {
             swept.nat += keys.len() as u64;
             for (key, nat) in keys.iter().zip(values) {
-                if nat.seen != 0 && nat.flags & CLOSING == 0 && !part.has(&key.outside, key.inside_port) {
+                if nat.seen != 0 && nat.flags & FlowFlags::CLOSING == 0 && !part.has(&key.outside, key.inside_port) {
                     continue;
                 }
                 let hash = sweeper.hash.hash_one(key);

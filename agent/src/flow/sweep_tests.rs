@@ -98,14 +98,7 @@ impl Fake {
 
     /// A flow of the pod by its port, with its translation.
     fn translated(&self, port: u16, flow: Flow, nat: Nat) -> Tuple {
-        let key = Tuple {
-            inside: addr([10, 0, 0, 2]),
-            outside: addr([198, 51, 100, 7]),
-            inside_port: port,
-            outside_port: 443_u16.to_be(),
-            protocol: TCP,
-            pad: [0; 3],
-        };
+        let key = Tuple::between(TCP, (addr([10, 0, 0, 2]), port), (addr([198, 51, 100, 7]), 443_u16.to_be()));
         let confirmed = if nat.seen == 0 { 0 } else { FlowFlags::CONFIRMED };
         let flags = flow.flags | FlowFlags::TRANSLATED | confirmed;
         let flow = Flow { flags, nat_addr: addr(NODE), nat_port: port, ..flow };

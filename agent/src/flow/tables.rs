@@ -84,10 +84,10 @@ impl Tables for Datapath {
 
 /// The key in `nat` of a flow that is translated.
 pub(super) const fn nat_key(tuple: &Tuple, flow: &Flow) -> Tuple {
-    Tuple { inside: flow.nat_addr, inside_port: flow.nat_port, ..*tuple }
+    tuple.inside_as(flow.nat_addr, flow.nat_port)
 }
 
 /// The key in `flows` of what a translation leads back to.
 pub(super) const fn flow_key(tuple: &Tuple, nat: &Nat) -> Tuple {
-    Tuple { inside: nat.inside, inside_port: nat.inside_port, ..*tuple }
+    tuple.inside_as(nat.inside, nat.inside_port)
 }

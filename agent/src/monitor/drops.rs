@@ -10,6 +10,7 @@ use weft_abi::{Addr, Direction, Event, Reason};
 use weft_cni::api::{AttachmentKey, Drop as DropRecord};
 use weft_cni::mac::Mac;
 
+use super::line;
 use super::watch::Clock;
 
 /// Drops that are remembered.
@@ -45,10 +46,8 @@ impl DropLog {
         let mut followers = self.followers.borrow_mut();
         followers.retain(|follower| !follower.is_closed());
         if !followers.is_empty()
-            && let Ok(mut line) = serde_json::to_vec(&drop)
+            && let Ok(line) = line::json(&drop)
         {
-            line.push(b'\n');
-            let line = Bytes::from(line);
             for follower in followers.iter() {
                 // A full backlog is the follower's loss.
                 let _ = follower.try_send(line.clone());

@@ -2,6 +2,7 @@
 
 mod drops;
 mod exposition;
+mod line;
 mod metrics;
 mod requests;
 mod trace;

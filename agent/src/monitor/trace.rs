@@ -10,6 +10,7 @@ use weft_cni::api::{Socket, Traced};
 use crate::datapath::device_name;
 use crate::flow::protocol;
 
+use super::line;
 use super::watch::Clock;
 
 /// Lines that wait for the client; one that reads slower than packets come misses some.
@@ -38,11 +39,10 @@ impl Tracer {
 
     pub(super) fn record(&self, event: &Event, clock: Clock) {
         if let Some(client) = self.0.borrow().as_ref()
-            && let Ok(mut line) = serde_json::to_vec(&describe(event, clock))
+            && let Ok(line) = line::json(&describe(event, clock))
         {
-            line.push(b'\n');
             // A full backlog is the client's loss.
-            let _ = client.try_send(line.into());
+            let _ = client.try_send(line);
         }
     }
 }

@@ -7,16 +7,15 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteIp6Tunnel, RouteIp6TunnelFlags, RouteIpTunnel, RouteLwEnCapType,
+    RouteAddress, RouteAttribute, RouteIp6Tunnel, RouteIp6TunnelFlags, RouteIpTunnel, RouteLwEnCapType,
     RouteLwTunnelEncap, RouteMessage, RouteScope, RouteType, RouteVia,
 };
 use nix::errno::Errno;
 
 use super::NodeError;
-use super::addresses::FAMILIES;
-use super::error::{failed, is, is_unsupported, unless_gone};
+use super::error::{failed, is, unless_gone};
 use super::netlink::{Request, Socket};
-use super::routes::{self, PROTOCOL, destination, message, oif};
+use super::routes::{self, destination, message, oif};
 
 /// How a packet of the node gets to a pod range of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +58,7 @@ pub struct RouteFailure {
 
 /// The routes to other nodes' pods that this agent or an older one made.
 pub(super) fn read(socket: &mut Socket) -> Result<PeerRoutes, NodeError> {
-    let mut query = RouteMessage::default();
-    query.header.protocol = PROTOCOL;
-    query.header.table = RouteHeader::RT_TABLE_MAIN;
-    query.header.kind = RouteType::Unicast;
-    let mut routes = PeerRoutes::new();
-    for family in FAMILIES {
-        query.header.address_family = family;
-        // The protocol is asked of the kernel, and looked at again: it may not know the filter.
-        let ours = |_, bytes: &[u8]| routes::is_ours(bytes);
-        match socket.dump_as(&RouteNetlinkMessage::GetRoute(query.clone()), ours, parse) {
-            Err(error) if is_unsupported(&error) => {}
-            other => routes.extend(other.map_err(failed("RTM_GETROUTE", || "routes"))?),
-        }
-    }
-    Ok(routes)
+    Ok(routes::ours(socket, RouteType::Unicast, parse)?.into_iter().collect())
 }
 
 /// Goes from the routes that there are to those that are wanted, by differences; `there` says at the end what there
@@ -169,11 +154,7 @@ fn encapsulation(vni: u32, node: IpAddr, local: Option<IpAddr>) -> (RouteLwEnCap
 }
 
 /// A route of ours that leads to another node; those to pods have neither tunnel nor gateway.
-fn parse(message: RouteNetlinkMessage) -> Option<(IpNet, PeerRoute)> {
-    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-    if route.header.protocol != PROTOCOL || route.header.kind != RouteType::Unicast {
-        return None;
-    }
+fn parse(route: RouteMessage) -> Option<(IpNet, PeerRoute)> {
     let range = destination(&route)?;
     let device = oif(&route);
     let (mut gateway, mut source, mut tunnel) = (None, None, None);

@@ -17,7 +17,7 @@ use super::error::{failed, is, is_unsupported, unless_gone};
 use super::netlink::{Request, Socket};
 
 /// Marks our routes, as zebra or bird mark theirs: `ip route show proto 87`.
-pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(b'W');
 
 /// Where `rtm_protocol` is in a route's message (rtnetlink(7)).
 const PROTOCOL_AT: usize = 5;
@@ -111,28 +111,34 @@ pub(super) fn found(answer: io::Result<RouteNetlinkMessage>) -> io::Result<Optio
 }
 
 fn unreachable(socket: &mut Socket) -> Result<Vec<IpNet>, NodeError> {
+    ours(socket, RouteType::Unreachable, |route| destination(&route))
+}
+
+/// What is made of our routes of that kind.
+pub(super) fn ours<T>(
+    socket: &mut Socket,
+    kind: RouteType,
+    each: impl Fn(RouteMessage) -> Option<T>,
+) -> Result<Vec<T>, NodeError> {
     let mut query = RouteMessage::default();
     query.header.protocol = PROTOCOL;
-    query.header.kind = RouteType::Unreachable;
+    query.header.kind = kind;
     query.header.table = RouteHeader::RT_TABLE_MAIN;
-    let mut pools = Vec::new();
+    // Both are asked of the kernel, and looked at again: it may not know the filter.
+    let wanted = |_, bytes: &[u8]| is_ours(bytes);
+    let each = |message| match message {
+        RouteNetlinkMessage::NewRoute(route) if route.header.kind == kind => each(route),
+        _ => None,
+    };
+    let mut routes = Vec::new();
     for family in FAMILIES {
         query.header.address_family = family;
-        let routes = match socket.dump(&RouteNetlinkMessage::GetRoute(query.clone())) {
-            Err(error) if is_unsupported(&error) => continue,
-            other => other.map_err(failed("RTM_GETROUTE", || "routes"))?,
-        };
-        pools.extend(routes.into_iter().filter_map(|message| match message {
-            // Asked of the kernel, and looked at again: it may not know the filter.
-            RouteNetlinkMessage::NewRoute(route)
-                if route.header.protocol == PROTOCOL && route.header.kind == RouteType::Unreachable =>
-            {
-                destination(&route)
-            }
-            _ => None,
-        }));
+        match socket.dump_as(&RouteNetlinkMessage::GetRoute(query.clone()), wanted, each) {
+            Err(error) if is_unsupported(&error) => {}
+            other => routes.extend(other.map_err(failed("RTM_GETROUTE", || "routes"))?),
+        }
     }
-    Ok(pools)
+    Ok(routes)
 }
 
 fn delete_unreachable(socket: &mut Socket, pool: IpNet) -> Result<(), NodeError> {

@@ -1,6 +1,6 @@
 //! Records of the `events` ring buffer.
 
-use crate::Addr;
+use crate::{Addr, Direction};
 
 /// What became of a packet at a hook: a drop, or a packet that somebody traces.
 #[repr(C)]
@@ -98,6 +98,15 @@ impl Hook {
             Self::ToOverlay => "to_overlay",
             Self::FromShaper => "from_shaper",
             Self::FromLoopback => "from_loopback",
+        }
+    }
+
+    /// The way in which packets pass it.
+    #[inline(always)]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::FromPod | Self::ToNetdev | Self::ToOverlay | Self::FromLoopback => Direction::Egress,
+            Self::ToPod | Self::FromNetdev | Self::FromOverlay | Self::FromShaper => Direction::Ingress,
         }
     }
 

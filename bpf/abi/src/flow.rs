@@ -24,6 +24,25 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40 && align_of::<Tuple>() == 4);
 
+impl Tuple {
+    /// The flow between two ends, each an address and a port in network byte order or what stands for it.
+    #[inline(always)]
+    pub const fn between(
+        protocol: u8,
+        (inside, inside_port): (Addr, u16),
+        (outside, outside_port): (Addr, u16),
+    ) -> Self {
+        Self { inside, outside, inside_port, outside_port, protocol, pad: [0; 3] }
+    }
+
+    /// The same flow with another inside: from a pod's to the node's and back.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inside_as(&self, inside: Addr, inside_port: u16) -> Self {
+        Self { inside, inside_port, ..*self }
+    }
+}
+
 /// What stands for the port of the side that answers an ICMP echo.
 pub const ECHO: u16 = 8_u16.to_be();
 
@@ -109,6 +128,8 @@ impl FlowFlags {
     /// The outside began it at a port of the node that is the pod's; comes with [`FlowFlags::INBOUND`] and
     /// [`FlowFlags::TRANSLATED`].
     pub const PORT: u32 = 1 << 9;
+    /// TCP: it has come to an end on one side at least.
+    pub const CLOSING: u32 = Self::FIN_INSIDE | Self::FIN_OUTSIDE | Self::RESET;
 }
 
 /// An address with a port: in `nat_full` whom no port was left towards, in `ports` what of the node is a pod's.

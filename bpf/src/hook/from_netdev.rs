@@ -4,7 +4,7 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weft_abi::{Hook, Reason};
 
-use crate::parse::{self, Ethertype};
+use crate::parse;
 use crate::skb::{Mark, Skb};
 use crate::stage::{deliver, inbound, reverse, tunnelled};
 use crate::verdict::{NEXT, Verdict, conclude};
@@ -23,18 +23,14 @@ fn from_netdev(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     let host = Ok(Verdict::Sent(Reason::Host, NEXT));
-    let parsed = match skb.ethertype() {
-        // A tagged frame is for the VLAN's device, which has a hook of its own.
-        _ if skb.is_tagged() => return host,
-        Ethertype::IPV4 => parse::ipv4(skb),
-        Ethertype::IPV6 => parse::ipv6(skb),
-        _ => return host,
-    };
-    let packet = match parsed {
-        Ok(packet) => packet,
+    if skb.is_tagged() {
+        // For the VLAN's device, which has a hook of its own.
+        return host;
+    }
+    let packet = match parse::ip(skb) {
         // The node's stack judges what is sent to it.
-        Err(Reason::Malformed) => return host,
-        Err(reason) => return Err(reason),
+        None | Some(Err(Reason::Malformed)) => return host,
+        Some(parsed) => parsed?,
     };
     if tunnelled::is_outer(skb, &packet) {
         return host;

@@ -26,11 +26,7 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if skb.is_tagged() {
         return Err(Reason::VlanTag);
     }
-    let packet = match skb.ethertype() {
-        Ethertype::IPV4 => parse::ipv4(skb)?,
-        Ethertype::IPV6 => parse::ipv6(skb)?,
-        other => return Err(Ethertype::strange(other)),
-    };
+    let packet = parse::ip(skb).unwrap_or_else(|| Err(Ethertype::strange(skb.ethertype())))?;
     tunnelled::check(skb, &packet)?;
     if packet.multicast {
         return Err(Reason::Multicast);

@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use weft_abi::{Hook, PodFlags, Reason};
 
 use crate::maps;
-use crate::parse::{self, Ethertype};
+use crate::parse;
 use crate::skb::{Mark, Skb};
 use crate::stage::{host, masquerade, tunnelled};
 use crate::verdict::{NEXT, Verdict, conclude};
@@ -25,14 +25,11 @@ fn to_netdev(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     let host = Ok(Verdict::Sent(Reason::Host, NEXT));
-    let parsed = match skb.ethertype() {
-        _ if skb.is_tagged() => return host,
-        Ethertype::IPV4 => parse::ipv4(skb),
-        Ethertype::IPV6 => parse::ipv6(skb),
-        _ => return host,
-    };
+    if skb.is_tagged() {
+        return host;
+    }
     // What the node's stack makes is the stack's to answer for.
-    let Ok(packet) = parsed else { return host };
+    let Some(Ok(packet)) = parse::ip(skb) else { return host };
     let via_stack = skb.mark() == Mark::STACK;
     if packet.multicast || via_stack && tunnelled::is_outer(skb, &packet) {
         return host;

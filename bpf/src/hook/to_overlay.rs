@@ -24,11 +24,7 @@ fn to_overlay(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
-    let packet = match skb.ethertype() {
-        Ethertype::IPV4 => parse::ipv4(skb)?,
-        Ethertype::IPV6 => parse::ipv6(skb)?,
-        other => return Err(Ethertype::strange(other)),
-    };
+    let packet = parse::ip(skb).unwrap_or_else(|| Err(Ethertype::strange(skb.ethertype())))?;
     if maps::pod(&packet.src).is_none() {
         return Ok(Verdict::Sent(Reason::Host, NEXT));
     }

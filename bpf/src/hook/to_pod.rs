@@ -25,22 +25,18 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if skb.is_tagged() {
         return Err(Reason::VlanTag);
     }
-    let packet = match skb.ethertype() {
-        Ethertype::IPV4 => parse::ipv4(skb)?,
-        Ethertype::IPV6 => {
-            let packet = parse::ipv6(skb)?;
-            if packet.is_icmpv6() && ndp::kind(skb)?.is_some() {
-                return Ok(Verdict::Pass);
-            }
-            // The node's own stack reports its groups on every link that comes up.
-            if packet.multicast && mld::is_report(skb) {
-                return Ok(Verdict::Pass);
-            }
-            packet
-        }
-        Ethertype::ARP => return Ok(Verdict::Pass),
-        other => return Err(Ethertype::strange(other)),
+    let packet = match (parse::ip(skb), skb.ethertype()) {
+        (Some(parsed), _) => parsed?,
+        (None, Ethertype::ARP) => return Ok(Verdict::Pass),
+        (None, other) => return Err(Ethertype::strange(other)),
     };
+    if packet.is_icmpv6() && ndp::kind(skb)?.is_some() {
+        return Ok(Verdict::Pass);
+    }
+    // The node's own stack reports its groups on every link that comes up.
+    if !packet.v4 && packet.multicast && mld::is_report(skb) {
+        return Ok(Verdict::Pass);
+    }
     destination::check(&packet, skb.ifindex())?;
     if skb.ingress_ifindex() != 0 {
         // Forwarded, and perhaps translated, for somebody else: the answers go the same way.

@@ -18,3 +18,17 @@ pub(crate) use ndp::{LinkOption, NeighborMessage};
 pub(crate) use packet::{Packet, Protocol};
 pub(crate) use quoted::{Quoted, quoted};
 pub(crate) use transport::{Kind, Piece, Transport, datagram_port, ports_of, transport};
+
+use weft_abi::Reason;
+
+use crate::skb::Skb;
+
+/// The IP packet in the frame; `None` if it carries something else.
+#[inline(always)]
+pub(crate) fn ip(skb: &mut Skb) -> Option<Result<Packet, Reason>> {
+    match skb.ethertype() {
+        Ethertype::IPV4 => Some(ipv4(skb)),
+        Ethertype::IPV6 => Some(ipv6(skb)),
+        _ => None,
+    }
+}

@@ -31,10 +31,9 @@ impl Quoted {
     /// The flow of the quoted packet if its source was inside, else if its destination was.
     #[inline(always)]
     pub(crate) fn tuple(&self, source_inside: bool) -> Tuple {
-        let (inside, outside) = if source_inside { (self.src, self.dst) } else { (self.dst, self.src) };
-        let (inside_port, outside_port) =
-            if source_inside { (self.src_port, self.dst_port) } else { (self.dst_port, self.src_port) };
-        Tuple { inside, outside, inside_port, outside_port, protocol: self.protocol, pad: [0; 3] }
+        let (src, dst) = ((self.src, self.src_port), (self.dst, self.dst_port));
+        let (inside, outside) = if source_inside { (src, dst) } else { (dst, src) };
+        Tuple::between(self.protocol, inside, outside)
     }
 }
 

@@ -68,27 +68,13 @@ impl Transport {
     /// The flow of a packet whose source is inside.
     #[inline(always)]
     pub(crate) fn outbound(&self, packet: &Packet) -> Tuple {
-        Tuple {
-            inside: packet.src,
-            outside: packet.dst,
-            inside_port: self.src,
-            outside_port: self.dst,
-            protocol: self.protocol,
-            pad: [0; 3],
-        }
+        Tuple::between(self.protocol, (packet.src, self.src), (packet.dst, self.dst))
     }
 
     /// The flow of a packet whose destination is inside.
     #[inline(always)]
     pub(crate) fn inbound(&self, packet: &Packet) -> Tuple {
-        Tuple {
-            inside: packet.dst,
-            outside: packet.src,
-            inside_port: self.dst,
-            outside_port: self.src,
-            protocol: self.protocol,
-            pad: [0; 3],
-        }
+        Tuple::between(self.protocol, (packet.dst, self.dst), (packet.src, self.src))
     }
 
     /// The checksum that covers the ports, and with `pseudo` the addresses as well; none in a later fragment.

@@ -103,10 +103,10 @@ impl Skb {
         function(self.ctx)
     }
 
-    /// The same for a function that is told two numbers and answers nothing.
+    /// The same for a function that is told three numbers and answers nothing.
     #[inline(always)]
-    pub(crate) fn tell(&mut self, function: extern "C" fn(*mut __sk_buff, u32, u32) -> u32, a: u32, b: u32) {
-        function(self.ctx, a, b);
+    pub(crate) fn tell(&mut self, function: extern "C" fn(*mut __sk_buff, u32, u32, u32) -> u32, [a, b, c]: [u32; 3]) {
+        function(self.ctx, a, b, c);
     }
 
     /// Bytes on the wire, Ethernet header included.

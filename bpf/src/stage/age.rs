@@ -8,9 +8,6 @@ use crate::parse::Transport;
 /// TCP flags that change what is known of a flow.
 const EVENTFUL: u8 = Transport::SYN | Transport::FIN | Transport::RST;
 
-/// The closing flags of a flow.
-const CLOSING: u32 = FlowFlags::FIN_INSIDE | FlowFlags::FIN_OUTSIDE | FlowFlags::RESET;
-
 /// A packet of a flow that is not translated. Written only when something changed.
 #[inline(always)]
 pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
@@ -49,9 +46,9 @@ fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     let before = flow.get();
     let flags = closing(before.flags, tcp, true) | confirmed(tcp);
     let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST);
-    let back = Tuple { inside: before.nat_addr, inside_port: before.nat_port, ..*tuple };
+    let back = tuple.inside_as(before.nat_addr, before.nat_port);
     match maps::nat(&back) {
-        Some(nat) if begins(tcp) && nat.get().flags & CLOSING != 0 => nat.update(|nat| {
+        Some(nat) if begins(tcp) && nat.get().flags & FlowFlags::CLOSING != 0 => nat.update(|nat| {
             nat.seen = 0;
             nat.flags = kept;
         }),
@@ -65,7 +62,7 @@ fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     flow.update(|flow| {
         flow.seen = now;
         flow.flags = flags;
-        if begins(tcp) && before.flags & CLOSING != 0 {
+        if begins(tcp) && before.flags & FlowFlags::CLOSING != 0 {
             flow.created = now;
         }
     });
@@ -103,10 +100,10 @@ fn closing(flags: u32, tcp: u8, outbound: bool) -> u32 {
     }
     if begins(tcp) {
         // The ports are used anew: what came before has ended.
-        return if flags & CLOSING == 0 {
+        return if flags & FlowFlags::CLOSING == 0 {
             flags
         } else {
-            flags & !(CLOSING | FlowFlags::REPLIED | FlowFlags::CONFIRMED)
+            flags & !(FlowFlags::CLOSING | FlowFlags::REPLIED | FlowFlags::CONFIRMED)
         };
     }
     let fin = match (tcp & Transport::FIN != 0, outbound) {

@@ -2,8 +2,7 @@
 
 use weft_abi::{Flow, FlowFlags, Reason};
 
-use super::{age, fragment, port};
-use crate::config;
+use super::{age, fragment, port, tunnelled};
 use crate::maps;
 use crate::parse::{self, Kind, Packet, Protocol, Transport};
 use crate::rewrite::{self, End};
@@ -15,7 +14,7 @@ use crate::skb::Skb;
 #[inline(never)]
 pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Reason {
     let Ok(mut transport) = parse::transport(skb, packet) else { return Reason::Host };
-    let tunnels = transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst);
+    let tunnels = tunnelled::is_outer_transport(&transport);
     if tunnels || !maps::has_host_flows() && !begins(&transport) || !fragment::complete(packet, &mut transport) {
         return Reason::Host;
     }

@@ -2,9 +2,9 @@
 
 use weft_abi::{FlowFlags, PeerFlags, Pod, PodFlags, Reason};
 
-use super::{age, deliver, fragment, track};
+use super::{age, deliver, track};
 use crate::maps;
-use crate::parse::{self, Packet, Transport};
+use crate::parse::{Packet, Transport};
 use crate::skb::Skb;
 use crate::verdict::Verdict;
 
@@ -33,15 +33,11 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet, pod: &Pod) -> Result<Verdict
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 fn record(skb: &mut Skb, packet: &Packet) {
-    let Ok(mut transport) = parse::transport(skb, packet) else { return };
-    if !fragment::complete(packet, &mut transport) {
-        return;
-    }
-    let tuple = transport.inbound(packet);
+    let Some((tuple, tcp)) = track::read(skb, packet, false) else { return };
     match maps::flow(&tuple) {
-        Some(flow) => age::touch(flow, transport.flags, false),
+        Some(flow) => age::touch(flow, tcp, false),
         // What tears down a flow that is not known begins none.
-        None if transport.flags & Transport::RST != 0 => {}
-        None => track::add(&tuple, FlowFlags::INBOUND | age::confirmed(transport.flags), skb.ifindex()),
+        None if tcp & Transport::RST != 0 => {}
+        None => track::add(&tuple, FlowFlags::INBOUND | age::confirmed(tcp), skb.ifindex()),
     }
 }

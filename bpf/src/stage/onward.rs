@@ -2,6 +2,7 @@
 
 use weft_abi::{Peer, PeerFlags, Reason};
 
+use super::tunnelled;
 use crate::parse::{self, Ethernet, Packet, Protocol};
 use crate::rewrite;
 use crate::skb::{Mark, Skb};
@@ -82,6 +83,5 @@ fn segment(skb: &Skb, packet: &Packet) -> u32 {
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 fn is_tunnel(skb: &mut Skb, packet: &Packet) -> bool {
-    parse::transport(skb, packet)
-        .is_ok_and(|transport| transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst))
+    parse::transport(skb, packet).is_ok_and(|transport| tunnelled::is_outer_transport(&transport))
 }

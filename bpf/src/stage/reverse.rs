@@ -2,10 +2,9 @@
 
 use weft_abi::{FlowFlags, Reason};
 
-use super::{about, age, deliver, fragment};
-use crate::config;
+use super::{about, age, deliver, fragment, tunnelled};
 use crate::maps;
-use crate::parse::{self, Kind, Packet, Protocol};
+use crate::parse::{self, Kind, Packet};
 use crate::rewrite::{self, End};
 use crate::skb::Skb;
 use crate::verdict::{NEXT, Verdict};
@@ -21,7 +20,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
         fragment::park(skb, packet, &transport);
         return host;
     }
-    if transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst) {
+    if tunnelled::is_outer_transport(&transport) {
         return host;
     }
     if transport.kind == Kind::Error {

@@ -13,16 +13,24 @@ pub(crate) fn is_via_stack(skb: &mut Skb, packet: &Packet, pod: &Pod, outbound: 
     pod.flags & PodFlags::VIA_STACK != 0 && look_up(skb, packet, outbound)
 }
 
+/// The flow of a packet whose source is inside, or with `outbound` false its destination, and the packet's TCP flags;
+/// `None` if the packet does not tell.
+#[inline(always)]
+pub(crate) fn read(skb: &mut Skb, packet: &Packet, outbound: bool) -> Option<(Tuple, u8)> {
+    let mut transport = parse::transport(skb, packet).ok()?;
+    if !fragment::complete(packet, &mut transport) {
+        return None;
+    }
+    let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
+    Some((tuple, transport.flags))
+}
+
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 fn look_up(skb: &mut Skb, packet: &Packet, outbound: bool) -> bool {
-    let Ok(mut transport) = parse::transport(skb, packet) else { return false };
-    if !fragment::complete(packet, &mut transport) {
-        return false;
-    }
-    let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
+    let Some((tuple, tcp)) = read(skb, packet, outbound) else { return false };
     let Some(flow) = maps::flow(&tuple) else { return false };
-    age::touch(flow, transport.flags, outbound);
+    age::touch(flow, tcp, outbound);
     flow.get().flags & FlowFlags::VIA_STACK != 0
 }
 
@@ -31,16 +39,12 @@ fn look_up(skb: &mut Skb, packet: &Packet, outbound: bool) -> bool {
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 pub(crate) fn note(skb: &mut Skb, packet: &Packet, outbound: bool) {
-    let Ok(mut transport) = parse::transport(skb, packet) else { return };
-    if !fragment::complete(packet, &mut transport) {
-        return;
-    }
-    let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
+    let Some((tuple, tcp)) = read(skb, packet, outbound) else { return };
     let Some(flow) = maps::flow(&tuple) else {
         let begun = if outbound { 0 } else { FlowFlags::INBOUND };
-        return add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(transport.flags), skb.ifindex());
+        return add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(tcp), skb.ifindex());
     };
-    age::touch(flow, transport.flags, outbound);
+    age::touch(flow, tcp, outbound);
     if flow.get().flags & FlowFlags::VIA_STACK == 0 {
         flow.update(|flow| flow.flags |= FlowFlags::VIA_STACK);
         maps::set_via_stack(&tuple.inside);

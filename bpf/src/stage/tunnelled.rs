@@ -2,7 +2,7 @@
 
 use weft_abi::{PeerFlags, Reason};
 
-use crate::parse::{self, Packet};
+use crate::parse::{self, Packet, Protocol, Transport};
 use crate::skb::Skb;
 use crate::{config, maps};
 
@@ -10,6 +10,12 @@ use crate::{config, maps};
 #[inline(always)]
 pub(crate) fn is_outer(skb: &mut Skb, packet: &Packet) -> bool {
     config::has_overlay() && parse::datagram_port(skb, packet).is_some_and(config::is_overlay_port)
+}
+
+/// Whether that is the transport header of such a packet.
+#[inline(always)]
+pub(crate) fn is_outer_transport(transport: &Transport) -> bool {
+    transport.protocol == Protocol::UDP && config::is_overlay_port(transport.dst)
 }
 
 /// Only a peer may send tunnel packets, in its own network, and only for those who live there.

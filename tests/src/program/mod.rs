@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::maps::RingBuf;
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
-use weft_abi::{Direction, Event, EventKind, Parked, Reason, global, map};
+use weft_abi::{Event, EventKind, Parked, Reason, global, map};
 
 pub use context::Skb;
 pub use maps::Counts;
@@ -76,14 +76,6 @@ impl fmt::Debug for Programs {
     }
 }
 
-/// The direction that a hook counts in.
-pub fn direction(hook: Hook) -> Direction {
-    match hook {
-        Hook::FromPod | Hook::ToNetdev | Hook::ToOverlay | Hook::FromLoopback => Direction::Egress,
-        Hook::ToPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper => Direction::Ingress,
-    }
-}
-
 impl Programs {
     /// Loads `target/ebpf/weft.o`, with overlay and without host routing.
     pub fn load() -> Result<Self> {
@@ -138,7 +130,7 @@ impl Programs {
         let counted = self.counts()?.since(&before);
         let [(reason, counted_as, count)] = counted.as_slice() else { bail!("one packet was counted as {counted:?}") };
         let len = u64::try_from(packet.bytes().len())?;
-        ensure!(*counted_as == direction(hook), "{hook:?} counted {reason:?} as {counted_as:?}");
+        ensure!(*counted_as == hook.direction(), "{hook:?} counted {reason:?} as {counted_as:?}");
         ensure!((count.packets, count.bytes) == (1, len), "{len} bytes were counted as {count:?}");
         let mut records = Vec::new();
         while let Some(bytes) = self.events.next() {

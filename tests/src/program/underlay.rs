@@ -173,14 +173,8 @@ pub fn tuple(sent: &Datagram) -> Tuple {
         Kind::EchoReply => (weft_abi::ECHO, sent.dst.port().to_be()),
         _ => (sent.src.port().to_be(), sent.dst.port().to_be()),
     };
-    Tuple {
-        inside: sent.src.ip().into(),
-        outside: sent.dst.ip().into(),
-        inside_port,
-        outside_port,
-        protocol: sent.kind.protocol(v4),
-        pad: [0; 3],
-    }
+    let (inside, outside) = (sent.src.ip().into(), sent.dst.ip().into());
+    Tuple::between(sent.kind.protocol(v4), (inside, inside_port), (outside, outside_port))
 }
 
 /// Fails unless two frames are the same but for the two forms of zero in checksums, and the first one's are right.

@@ -50,8 +50,27 @@ impl Compiler {
 
     /// A cargo command that compiles with this rustc, whatever cargo runs this task.
     pub(crate) fn cargo(&self) -> Command {
-        let mut command = Command::new(self.sysroot.join("bin/cargo"));
-        command.env("RUSTC", self.sysroot.join("bin/rustc"));
+        self.command("cargo")
+    }
+
+    /// A `cargo clippy` command with this rustc, if its clippy is installed.
+    pub(crate) fn clippy(&self) -> Option<Command> {
+        if !self.bin("cargo-clippy").exists() {
+            return None;
+        }
+        // Not as a subcommand: cargo would look for it where rustup has the clippy of another compiler.
+        let mut command = self.command("cargo-clippy");
+        command.arg("clippy").env("CARGO", self.bin("cargo"));
+        Some(command)
+    }
+
+    fn bin(&self, program: &str) -> PathBuf {
+        self.sysroot.join("bin").join(program)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin(program));
+        command.env("RUSTC", self.bin("rustc"));
         // Set by the cargo that runs this task or by its user, for other compilers than this one.
         for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
             command.env_remove(name);

@@ -5,7 +5,7 @@ mod packages;
 mod toolchain;
 
 pub(crate) use packages::ensure_packages;
-pub(crate) use toolchain::{ensure_cargo_deny, ensure_toolchain};
+pub(crate) use toolchain::{ensure_cargo_deny, ensure_clippy, ensure_toolchain};
 
 /// One line of the report: what is done about a thing.
 #[expect(clippy::print_stderr, reason = "a person watches")]

@@ -1,4 +1,4 @@
-//! The compiler and the linker of the eBPF programs, and the linter of dependencies.
+//! The compiler and the linker of the eBPF programs, their linter and that of dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,8 @@ use crate::process;
 
 /// Debian's rustc with core's source.
 const SYSTEM_RUST: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+/// The clippy of that rustc.
+const SYSTEM_CLIPPY: &str = "rust-web-clippy";
 
 /// Finds a compiler with core's source and a linker that reads its output, or installs them.
 pub(crate) fn ensure_toolchain() -> Result<()> {
@@ -36,6 +38,26 @@ pub(crate) fn ensure_cargo_deny() -> Result<()> {
     }
     say("installing", "cargo-deny (takes a few minutes)");
     process::run(process::cargo().args(["install", "--quiet", "--locked", "cargo-deny"]))
+}
+
+/// Finds the clippy of the programs' compiler or installs it.
+pub(crate) fn ensure_clippy() -> Result<()> {
+    let (compiler, _) = ebpf::installed_toolchain()?;
+    let whose = format!("clippy of {}", compiler.version);
+    if compiler.clippy().is_none() {
+        say("installing", &whose);
+        match compiler.origin {
+            Origin::Rustup => {
+                process::run(Command::new("rustup").args(["component", "add", "clippy", "--toolchain", "nightly"]))?;
+            }
+            Origin::System => apt::install(&[SYSTEM_CLIPPY])?,
+        }
+        if compiler.clippy().is_none() {
+            bail!("the {whose} is installed, but not beside that compiler in {}", compiler.sysroot().display());
+        }
+    }
+    say("found", &whose);
+    Ok(())
 }
 
 fn ensure_compiler() -> Result<Compiler> {

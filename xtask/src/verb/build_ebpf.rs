@@ -3,23 +3,22 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::ebpf::{self, Compiler, Linker};
 use crate::{process, workspace};
 
 /// Builds `target/ebpf/weft.o`; leaves the file alone when nothing changed in it.
 pub(crate) fn run() -> Result<()> {
-    let Some((compiler, linker)) = ebpf::toolchain() else {
-        bail!("no compiler for the eBPF programs here: `cargo xtask setup` says what is missing and installs it");
-    };
+    let (compiler, linker) = ebpf::installed_toolchain()?;
     let root = workspace::root();
     let build = root.join("target/ebpf/build");
     let mut cargo = compiler.cargo();
     cargo
         .current_dir(&root)
-        .args(["build", "--locked", "--package", "weft-bpf", "--profile", "ebpf", "--target", ebpf::TARGET])
-        .args(["-Z", "build-std=core", "--target-dir"])
+        .arg("build")
+        .args(ebpf::ARGS)
+        .arg("--target-dir")
         .arg(&build)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root, &compiler, &linker));
     process::run(&mut cargo).with_context(|| format!("{} with {}", compiler.version, linker.version))?;

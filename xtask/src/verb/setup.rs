@@ -8,7 +8,7 @@ use crate::install;
 /// What to set up.
 #[derive(Args)]
 pub(crate) struct Setup {
-    /// Also the linter of dependencies, cargo-deny
+    /// Also the linters: cargo-deny, and clippy for the eBPF programs
     #[arg(long)]
     lint: bool,
 }
@@ -18,6 +18,7 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
     everything()?;
     if setup.lint {
         install::ensure_cargo_deny()?;
+        install::ensure_clippy()?;
     }
     Ok(())
 }
