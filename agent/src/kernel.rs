@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use weft_abi::TraceFilter;
-use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
+use weft_cni::api::{Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
-use crate::node::{HostLink, Node, NodeError};
+use crate::node::{HostLink, Node, NodeError, Taken};
 use crate::peer::View;
 
 /// The kernel refused, or is not as it should be.
@@ -43,6 +43,14 @@ pub(crate) trait Kernel: 'static {
     async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
     /// Compares everything that [`Kernel::attach`] made with the endpoint; the first difference is the error.
     async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// Makes the limits what the endpoint says.
+    async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// What came of an endpoint's limits; none of one that has none.
+    fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError>;
+    /// The first of these ports that a process of the node has.
+    async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError>;
+    /// Begins to end the node's connections to the endpoint, which is detached.
+    fn sever(&self, endpoint: &Endpoint);
     /// Removes map entries and pins that belong to none of these endpoints; returns how many.
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError>;
     /// Every link of the agent's group.
@@ -115,6 +123,22 @@ impl Kernel for Host {
     async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
         self.datapath.verify(endpoint)?;
         Ok(self.node.verify(endpoint).await?)
+    }
+
+    async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.blocking(endpoint, Datapath::attach).await
+    }
+
+    fn limit_use(&self, _endpoint_id: u32) -> Result<Option<LimitUse>, KernelError> {
+        Ok(None)
+    }
+
+    async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError> {
+        Ok(self.node.taken(ports.to_vec()).await?)
+    }
+
+    fn sever(&self, endpoint: &Endpoint) {
+        self.node.sever(endpoint.spec.addresses.clone());
     }
 
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
