@@ -15,8 +15,9 @@ const UP_TO: u8 = 3;
 /// `INET_DIAG_BC_D_COND`: the remote address lies in a prefix, the remote port is one.
 const REMOTE: u8 = 8;
 
-/// Most ports that a filter asks for; beyond, the kernel tells of all sockets.
-const MOST: usize = 1000;
+/// Most ports that a filter asks for: the kernel takes the square of its length to check it. Beyond, it tells of all
+/// sockets.
+const MOST: usize = 64;
 
 /// Bytes of one port's instructions.
 const STEP: u16 = 20;
