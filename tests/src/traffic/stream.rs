@@ -49,6 +49,18 @@ pub(super) fn set_deadline(stream: &TcpStream) -> Result<()> {
     stream.set_write_timeout(Some(Duration::from_secs(10))).context("set a deadline")
 }
 
+/// Sends so many bytes from one end of a connection to the other.
+pub fn one_way_on(from: &TcpStream, to: &TcpStream, bytes: usize) -> Result<Duration> {
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(to, bytes));
+        let sent = send(from, bytes).context("sender");
+        receiving.join().unwrap_or_else(|panic| resume_unwind(panic)).context("receiver")?;
+        sent
+    })?;
+    Ok(started.elapsed())
+}
+
 fn serve(stream: &TcpStream, bytes: usize) -> Result<()> {
     receive(stream, bytes)?;
     send(stream, bytes)?;
