@@ -154,8 +154,8 @@ fn a_host_port_leads_to_its_sandbox_and_a_taken_one_is_refused() -> Result<()> {
     let server = "timeout 10 busybox nc -l -p 80 -e true > /dev/null 2>&1 < /dev/null &";
     host.containerd.tool_in(&web, "sh", &["-c", server])?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let served = || host.node.netns().enter(|| stream::connect(loopback))?.map(|_| true);
-    wait::until("the host port leads to the sandbox", Duration::from_secs(5), served)?;
+    let reached = || host.node.netns().enter(|| stream::connect(loopback))?.map(|_| true);
+    wait::until("the host port leads to the sandbox", Duration::from_secs(5), reached)?;
 
     let Err(error) = host.kubelet.run(PodSandboxConfig::named("shop", "db").host_port(8080, 5432)) else {
         anyhow::bail!("a sandbox got a port that another one has");
