@@ -4,6 +4,7 @@
 mod flows;
 mod parked;
 mod places;
+mod ports;
 mod scratch;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
@@ -15,10 +16,14 @@ use weft_abi::{
     TraceFilter, counter_index,
 };
 
-pub(crate) use flows::{Live, add_flow, add_nat, count_full, flow, nat, now, ports, random, remember, remove_nat};
+pub(crate) use flows::{
+    Live, add_flow, add_nat, count_full, flow, nat, now, ports, put_flow, put_nat, random, remember, remove_flow,
+    remove_nat,
+};
 pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
-pub(crate) use scratch::{Wish, blank_event, wish};
+pub(crate) use ports::{host_port, is_node_addr};
+pub(crate) use scratch::{Leg, Opening, Wish, blank_event, leg, opening, transport, wish};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
 /// entry of another pod in its place.
@@ -68,6 +73,12 @@ pub(crate) fn trace() -> Option<&'static TraceFilter> {
 #[inline(always)]
 pub(crate) fn has_host_flows() -> bool {
     NODE.get(0).is_some_and(|node| node.host_flows != 0)
+}
+
+/// Whether any port of the node is a pod's.
+#[inline(always)]
+pub(crate) fn has_ports() -> bool {
+    NODE.get(0).is_some_and(|node| node.ports != 0)
 }
 
 /// Notes that a flow of the node's own is translated.
