@@ -5,6 +5,7 @@ mod advertisement;
 mod arp_reply;
 mod hops;
 mod quotation;
+mod sctp;
 mod sum;
 mod towards;
 

@@ -107,7 +107,7 @@ fn disguise(skb: &mut Skb, opening: &mut Opening) -> Result<(), u32> {
         let assigned = port::assign(skb, |wish| {
             wish.tuple = *tuple;
             wish.flow = Flow { nat_addr: tuple.outside, ..Flow::default() };
-            wish.fixed = u32::from(!port::can_change(tuple.protocol));
+            wish.fixed = 0;
         });
         match assigned {
             Ok(_) => maps::flow(&opening.tuple).ok_or(REFUSED)?,

@@ -21,7 +21,7 @@ pub enum Kind {
     EchoRequest,
     /// An ICMP echo reply; the destination port is its identifier.
     EchoReply,
-    /// SCTP, of which nobody here knows more than the ports.
+    /// SCTP: ports, a tag and the checksum, and whatever behind them.
     Sctp,
 }
 
@@ -210,9 +210,13 @@ impl Datagram {
                 let id = if request { self.src.port() } else { self.dst.port() };
                 ([&[kind, 0, 0, 0][..], &id.to_be_bytes(), &[0, 1]].concat(), Some(2))
             }
-            Kind::Sctp => ([&ports[..], &[0x12, 0x34, 0x56, 0x78, 0xab, 0xad, 0xca, 0xfe]].concat(), None),
+            Kind::Sctp => ([&ports[..], &[0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0]].concat(), None),
         };
         bytes.extend_from_slice(&self.payload);
+        if self.kind == Kind::Sctp {
+            let crc = checksum::crc32c(&bytes);
+            bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        }
         if let Some(at) = sum_at {
             let (src, dst) = (octets(self.src.ip()), octets(self.dst.ip()));
             let sum = match self.kind {
