@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weft_abi::TraceFilter;
 use weft_cni::api::{
-    Bandwidth, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
 };
 
 use crate::flow::{self, Timeouts};
@@ -134,6 +134,10 @@ impl Kernel for Fake {
 
     fn pod_mtu(&self) -> u32 {
         1450
+    }
+
+    fn bandwidth(&self) -> BandwidthStatus {
+        BandwidthStatus { method: "htb".into(), ..BandwidthStatus::default() }
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {

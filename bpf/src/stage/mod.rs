@@ -17,6 +17,8 @@ pub(crate) mod onward;
 mod port;
 pub(crate) mod published;
 pub(crate) mod reverse;
+pub(crate) mod shape;
+mod size;
 pub(crate) mod source;
 pub(crate) mod track;
 mod transport;
