@@ -19,6 +19,7 @@ pub(crate) mod published;
 pub(crate) mod reverse;
 pub(crate) mod shape;
 mod size;
+pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod track;
 mod transport;
