@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError, Taken};
 use crate::peer::View;
+use crate::text;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +140,15 @@ impl Kernel for Host {
 
     fn sever(&self, endpoint: &Endpoint) {
         self.node.sever(endpoint.spec.addresses.clone());
+        if endpoint.spec.ports.is_empty() {
+            return;
+        }
+        let (datapath, endpoint) = (Arc::clone(&self.datapath), endpoint.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = datapath.forget_flows(&endpoint) {
+                log::warn!("flows of endpoint {} stay until they expire: {}", endpoint.id, text::chain(&error));
+            }
+        });
     }
 
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use weft_abi::{
-    Addr, Counter, Direction, Flow, FlowFlags, Fragment, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags, Ports, Prefix,
-    Reason, TICK_SHIFT, Target, Tuple, Uplink,
+    Addr, Counter, Direction, Flow, FlowFlags, Fragment, HostPort, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags,
+    Ports, Prefix, Reason, TICK_SHIFT, Target, Tuple, Uplink,
 };
 use weft_cni::api::VerdictCount;
 use weft_cni::mac::Mac;
@@ -14,7 +14,8 @@ use weft_cni::mac::Mac;
 /// Bits of a word, by name.
 type Names = [(u32, &'static str)];
 
-const POD_FLAGS: &Names = &[(PodFlags::ADOPTED, "adopted"), (PodFlags::VIA_STACK, "via-stack")];
+const POD_FLAGS: &Names =
+    &[(PodFlags::ADOPTED, "adopted"), (PodFlags::VIA_STACK, "via-stack"), (PodFlags::PORTS, "ports")];
 
 const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node")];
 
@@ -28,6 +29,7 @@ const FLOW_FLAGS: &Names = &[
     (FlowFlags::FIN_OUTSIDE, "fin-outside"),
     (FlowFlags::RESET, "reset"),
     (FlowFlags::CONFIRMED, "confirmed"),
+    (FlowFlags::PORT, "port"),
 ];
 
 /// An entry of `pods`.
@@ -95,7 +97,25 @@ pub(super) fn nat(key: &Tuple, nat: &Nat) -> Value {
     value["flags"] = flags(FLOW_FLAGS, nat.flags).into();
     value["to"] = json!(IpAddr::from(nat.inside));
     value["toPort"] = u16::from_be(nat.inside_port).into();
+    value["endpointId"] = nat.endpoint_id.into();
     value
+}
+
+/// An entry of `ports`.
+pub(super) fn port(key: &Target, port: &HostPort) -> Value {
+    json!({
+        "address": IpAddr::from(key.addr),
+        "port": u16::from_be(key.port),
+        "protocol": key.protocol,
+        "to": IpAddr::from(port.pod),
+        "toPort": u16::from_be(port.port),
+        "endpointId": port.endpoint_id,
+    })
+}
+
+/// An entry of `node_addrs`.
+pub(super) fn node_addr(addr: Addr) -> Value {
+    json!({ "address": IpAddr::from(addr) })
 }
 
 /// An entry of `nat_full`.

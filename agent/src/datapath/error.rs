@@ -182,6 +182,32 @@ pub enum DatapathError {
         /// Name of the device.
         device: String,
     },
+    /// A port of the node that a pod of other families cannot have.
+    #[error("{port} is of a family that the pod has no address of: leave hostIP out, or give the pod one")]
+    PortFamily {
+        /// The mapping.
+        port: String,
+    },
+    /// A port of SCTP, whose checksum covers the ports and is no sum.
+    #[error(
+        "{port} cannot lead to port {container_port} of the pod: SCTP's checksum covers its ports, so hostPort and \
+         containerPort have to be the same"
+    )]
+    SctpPort {
+        /// The mapping.
+        port: String,
+        /// The pod's.
+        container_port: u16,
+    },
+    /// A port is missing in the map, or leads elsewhere.
+    #[error("map ports does not lead from {port} to the pod")]
+    NoPort {
+        /// What is asked for.
+        port: String,
+    },
+    /// The programs do not look for ports.
+    #[error("map node says that no port of the node is a pod's")]
+    PortsUnknown,
     /// A pod is missing in the map.
     #[error("map pods has no entry for {address}")]
     NoEntry {
