@@ -211,7 +211,7 @@ impl Kernel for Host {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.datapath.warnings()
+        [self.datapath.warnings(), self.node.warnings()].concat()
     }
 
     fn boottime(&self) -> Duration {
