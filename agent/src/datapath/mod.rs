@@ -2,6 +2,7 @@
 
 mod attach;
 mod carry;
+mod cgroup;
 mod cleanup;
 mod devices;
 mod dump;
@@ -30,6 +31,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weft_abi::{Addr, Target};
 
 use self::attach::{Attacher, clsact, tcx};
+use self::cgroup::Sockets;
 use self::devices::Devices;
 use self::flows::Counted;
 use self::hook::Role;
@@ -107,6 +109,7 @@ struct State {
     carrying: bool,
     /// Whether every endpoint has been looked at.
     swept: bool,
+    sockets: Sockets,
 }
 
 impl Datapath {
@@ -123,7 +126,15 @@ impl Datapath {
         let (programs, maps) = Programs::load(&pins, config)?;
         let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
-        let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let state = State {
+            programs,
+            attached: HashMap::new(),
+            others,
+            devices: None,
+            carrying,
+            swept: false,
+            sockets: Sockets::default(),
+        };
         let granted = Mutex::new(Granted::read(&maps)?);
         let datapath = Self {
             attacher,
