@@ -97,8 +97,7 @@ fn ports(ports: &PortsStatus) -> String {
         ("loopback", _) => "the node's processes reach them by its addresses, not by 127.0.0.1 and ::1".to_owned(),
         _ => "the node's processes do not reach them".to_owned(),
     };
-    let why = ports.problem.iter().map(|problem| format!(": {problem}")).collect::<String>();
-    format!("{} mapped; {way}{why}", ports.mappings)
+    format!("{} mapped; {way}{}", ports.mappings, why(ports.problem.as_deref()))
 }
 
 /// How many there are, and what holds them.
@@ -109,8 +108,11 @@ fn limits(bandwidth: &BandwidthStatus) -> String {
         "htb" => "held by a class for each direction (htb)",
         _ => "none can be held",
     };
-    let why = problem.iter().map(|problem| format!(": {problem}")).collect::<String>();
-    format!("{limited} pods limited; {way}{why}")
+    format!("{limited} pods limited; {way}{}", why(problem.as_deref()))
+}
+
+fn why(problem: Option<&str>) -> String {
+    problem.map(|problem| format!(": {problem}")).unwrap_or_default()
 }
 
 #[cfg(test)]
