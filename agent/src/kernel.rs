@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use weft_abi::TraceFilter;
-use weft_cni::api::{Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount};
+use weft_cni::api::{
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus, VerdictCount,
+};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError, Taken};
 use crate::peer::View;
+use crate::shaping::Shaping;
+use crate::text;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,8 @@ pub(crate) trait Kernel: 'static {
     async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
     /// What came of an endpoint's limits; none of one that has none.
     fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError>;
+    /// What holds limits, and of how many.
+    fn bandwidth(&self) -> BandwidthStatus;
     /// The first of these ports that a process of the node has.
     async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError>;
     /// Begins to end the node's connections to the endpoint, which is detached.
@@ -77,6 +83,8 @@ pub(crate) trait Kernel: 'static {
     fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError>;
     /// Has the programs tell of the packets that the filter matches, or of none.
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError>;
+    /// How processes of the node reach ports of the node; without the number of mappings.
+    fn ports_status(&self) -> PortsStatus;
     /// `tcx` or `clsact`.
     fn attach_name(&self) -> &'static str;
     /// What works, but not as well as it could; a sentence each.
@@ -90,6 +98,7 @@ pub(crate) trait Kernel: 'static {
 pub(crate) struct Host {
     pub(crate) datapath: Arc<Datapath>,
     pub(crate) node: Node,
+    pub(crate) shaping: Rc<Shaping>,
     pub(crate) network: Rc<View>,
 }
 
@@ -112,25 +121,35 @@ impl Kernel for Host {
 
     async fn attach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
         // The programs first: no route leads to a pod that is not guarded yet.
+        self.shaping.grant(endpoint).await?;
         self.blocking(endpoint, Datapath::attach).await?;
+        self.shaping.withdraw(endpoint.id, endpoint.spec.bandwidth)?;
         Ok(self.node.connect(endpoint).await?)
     }
 
     async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        self.blocking(endpoint, Datapath::detach).await
+        let detached = self.blocking(endpoint, Datapath::detach).await;
+        detached.and(self.shaping.withdraw(endpoint.id, Bandwidth::default()))
     }
 
     async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
         self.datapath.verify(endpoint)?;
+        self.shaping.verify(endpoint).await?;
         Ok(self.node.verify(endpoint).await?)
     }
 
     async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        self.blocking(endpoint, Datapath::attach).await
+        self.shaping.grant(endpoint).await?;
+        self.datapath.publish(std::slice::from_ref(endpoint))?;
+        self.shaping.withdraw(endpoint.id, endpoint.spec.bandwidth)
     }
 
-    fn limit_use(&self, _endpoint_id: u32) -> Result<Option<LimitUse>, KernelError> {
-        Ok(None)
+    fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError> {
+        self.shaping.limit_use(endpoint_id)
+    }
+
+    fn bandwidth(&self) -> BandwidthStatus {
+        self.shaping.status()
     }
 
     async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError> {
@@ -139,10 +158,19 @@ impl Kernel for Host {
 
     fn sever(&self, endpoint: &Endpoint) {
         self.node.sever(endpoint.spec.addresses.clone());
+        if endpoint.spec.ports.is_empty() {
+            return;
+        }
+        let (datapath, endpoint) = (Arc::clone(&self.datapath), endpoint.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = datapath.forget_flows(&endpoint) {
+                log::warn!("flows of endpoint {} stay until they expire: {}", endpoint.id, text::chain(&error));
+            }
+        });
     }
 
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
-        Ok(self.datapath.sweep(live)?)
+        Ok(self.shaping.sweep(live)? + self.datapath.sweep(live)?)
     }
 
     async fn own_links(&self) -> Result<Vec<HostLink>, KernelError> {
@@ -196,12 +224,16 @@ impl Kernel for Host {
         Ok(self.datapath.trace(filter)?)
     }
 
+    fn ports_status(&self) -> PortsStatus {
+        self.datapath.ports_status()
+    }
+
     fn attach_name(&self) -> &'static str {
         self.datapath.attach_name()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.datapath.warnings()
+        [self.datapath.warnings(), self.node.warnings()].concat()
     }
 
     fn boottime(&self) -> Duration {

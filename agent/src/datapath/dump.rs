@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use weft_abi::{
-    Addr, Counter, Direction, Flow, FlowFlags, Fragment, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags, Ports, Prefix,
-    Reason, TICK_SHIFT, Target, Tuple, Uplink,
+    Addr, Counter, Direction, Flow, FlowFlags, Fragment, HostPort, Limit, Nat, NodeState, Peer, PeerFlags, Pod,
+    PodFlags, Ports, Prefix, Rate, Reason, SockPeer, TICK_SHIFT, Target, Tuple, Uplink,
 };
 use weft_cni::api::VerdictCount;
 use weft_cni::mac::Mac;
@@ -14,7 +14,13 @@ use weft_cni::mac::Mac;
 /// Bits of a word, by name.
 type Names = [(u32, &'static str)];
 
-const POD_FLAGS: &Names = &[(PodFlags::ADOPTED, "adopted"), (PodFlags::VIA_STACK, "via-stack")];
+const POD_FLAGS: &Names = &[
+    (PodFlags::ADOPTED, "adopted"),
+    (PodFlags::VIA_STACK, "via-stack"),
+    (PodFlags::PORTS, "ports"),
+    (PodFlags::LIMIT_EGRESS, "limit-egress"),
+    (PodFlags::LIMIT_INGRESS, "limit-ingress"),
+];
 
 const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node")];
 
@@ -28,6 +34,7 @@ const FLOW_FLAGS: &Names = &[
     (FlowFlags::FIN_OUTSIDE, "fin-outside"),
     (FlowFlags::RESET, "reset"),
     (FlowFlags::CONFIRMED, "confirmed"),
+    (FlowFlags::PORT, "port"),
 ];
 
 /// An entry of `pods`.
@@ -95,7 +102,25 @@ pub(super) fn nat(key: &Tuple, nat: &Nat) -> Value {
     value["flags"] = flags(FLOW_FLAGS, nat.flags).into();
     value["to"] = json!(IpAddr::from(nat.inside));
     value["toPort"] = u16::from_be(nat.inside_port).into();
+    value["endpointId"] = nat.endpoint_id.into();
     value
+}
+
+/// An entry of `ports`.
+pub(super) fn port(key: &Target, port: &HostPort) -> Value {
+    json!({
+        "address": IpAddr::from(key.addr),
+        "port": u16::from_be(key.port),
+        "protocol": key.protocol,
+        "to": IpAddr::from(port.pod),
+        "toPort": u16::from_be(port.port),
+        "endpointId": port.endpoint_id,
+    })
+}
+
+/// An entry of `node_addrs`.
+pub(super) fn node_addr(addr: Addr) -> Value {
+    json!({ "address": IpAddr::from(addr) })
 }
 
 /// An entry of `nat_full`.
@@ -105,6 +130,18 @@ pub(super) fn target(target: &Target, flows: u64) -> Value {
         "port": u16::from_be(target.port),
         "protocol": target.protocol,
         "flows": flows,
+    })
+}
+
+/// An entry of `socks`.
+pub(super) fn sock(peer: &SockPeer, asked: &Target) -> Value {
+    json!({
+        "cookie": peer.cookie,
+        "pod": IpAddr::from(peer.addr),
+        "podPort": u16::from_be(peer.port),
+        "asked": IpAddr::from(asked.addr),
+        "askedPort": u16::from_be(asked.port),
+        "protocol": asked.protocol,
     })
 }
 
@@ -120,6 +157,26 @@ pub(super) fn fragment(key: &Fragment, ports: Ports) -> Value {
     })
 }
 
+/// An entry of `rates`.
+pub(super) fn rate(endpoint: u32, rate: &Rate) -> Value {
+    let limit = |limit: &Limit| {
+        (limit.rate != 0).then(|| {
+            json!({
+                "bytesPerSecond": limit.rate,
+                "burstNs": limit.credit_ns,
+                "class": (limit.class != 0).then(|| format!("{:x}:{:x}", limit.class >> 16, limit.class & 0xffff)),
+                "offered": { "packets": limit.offered_packets, "bytes": limit.offered_bytes },
+                "sent": { "packets": limit.sent_packets, "bytes": limit.sent_bytes },
+                "delayedPackets": limit.delayed_packets,
+                "delayNs": limit.delay_ns,
+                "markedPackets": limit.marked_packets,
+                "droppedPackets": limit.dropped_packets,
+            })
+        })
+    };
+    json!({ "endpointId": endpoint, "egress": limit(&rate.egress), "ingress": limit(&rate.ingress) })
+}
+
 /// The entry of `node`.
 pub(super) fn node(node: &NodeState) -> Value {
     let trace = (node.trace.enabled != 0).then(|| {
@@ -129,7 +186,12 @@ pub(super) fn node(node: &NodeState) -> Value {
             "protocol": node.trace.protocol,
         })
     });
-    json!({ "trace": trace, "hostFlows": node.host_flows != 0 })
+    json!({
+        "trace": trace,
+        "hostFlows": node.host_flows != 0,
+        "shaper": (node.shaper != 0).then_some([node.shaper, node.shaped]),
+        "departureTimes": node.departure != 0,
+    })
 }
 
 fn tuple(key: &Tuple) -> Value {
@@ -173,12 +235,12 @@ mod tests {
     fn a_pod_is_written_as_people_do() {
         let addr = Addr::from(IpAddr::from([10, 244, 0, 7]));
         let value =
-            Pod { ifindex: 9, flags: 5, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
+            Pod { ifindex: 9, flags: 0x205, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
         assert_eq!(
             pod(addr, &value),
             json!({
                 "address": "10.244.0.7", "ifindex": 9, "endpointId": 3, "podMac": "02:00:00:00:00:01",
-                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "0x4"],
+                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "ports", "0x200"],
             })
         );
     }

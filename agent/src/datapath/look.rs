@@ -28,7 +28,7 @@ impl Datapath {
                 )
             })
         });
-        self.attacher.expedite.problem().into_iter().chain(full).collect()
+        self.attacher.expedite.problem().into_iter().chain(self.sockets_warning()).chain(full).collect()
     }
 
     /// Every map of ours.
@@ -74,6 +74,10 @@ impl Datapath {
             map::NAT_FULL => some(&maps.nat_full, map::NAT_FULL, |key, value| dump::target(key, *value))?,
             map::MASQ_EXEMPT => some(&maps.masq_exempt, map::MASQ_EXEMPT, |key, _| dump::exempt(*key))?,
             map::FRAGS => some(&maps.frags, map::FRAGS, |key, value| dump::fragment(key, *value))?,
+            map::RATES => some(&maps.rates, map::RATES, |key, value| dump::rate(*key, value))?,
+            map::PORTS => some(&maps.ports, map::PORTS, dump::port)?,
+            map::NODE_ADDRS => some(&maps.node_addrs, map::NODE_ADDRS, |key, _| dump::node_addr(*key))?,
+            map::SOCKS => some(&maps.socks, map::SOCKS, dump::sock)?,
             map::NODE => some(&maps.node, map::NODE, |_, value| dump::node(value))?,
             map::COUNTERS => {
                 let counts = maps.counts()?.into_iter();
@@ -103,9 +107,13 @@ impl Datapath {
             map::PODS => Some(count(&maps.pods, map::PODS)?),
             map::PEERS => Some(count(&maps.peers, map::PEERS)?),
             map::UPLINKS => Some(count(&maps.uplinks, map::UPLINKS)?),
+            map::RATES => Some(count(&maps.rates, map::RATES)?),
             map::NAT_FULL => Some(count(&maps.nat_full, map::NAT_FULL)?),
             map::MASQ_EXEMPT => Some(count(&maps.masq_exempt, map::MASQ_EXEMPT)?),
             map::FRAGS => Some(count(&maps.frags, map::FRAGS)?),
+            map::PORTS => Some(maps.count_ports()?.into()),
+            map::NODE_ADDRS => Some(count(&maps.node_addrs, map::NODE_ADDRS)?),
+            map::SOCKS => Some(count(&maps.socks, map::SOCKS)?),
             map::FLOWS => self.counted_flows.get(),
             map::NAT => self.counted_nat.get(),
             map::NODE | map::COUNTERS => Some(u64::from(room)),

@@ -17,6 +17,7 @@ use weft_cni::api::OverlayStatus;
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
 use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
 pub(crate) struct Network {
     node: Node,
     datapath: Arc<Datapath>,
+    shaping: Rc<Shaping>,
     settings: Settings,
     lists: watch::Receiver<Listing>,
     news: watch::Receiver<u64>,
@@ -87,6 +89,7 @@ impl Network {
     pub(crate) async fn start(
         node: Node,
         datapath: Arc<Datapath>,
+        shaping: Rc<Shaping>,
         settings: Settings,
         lists: watch::Receiver<Listing>,
         view: Rc<View>,
@@ -95,6 +98,7 @@ impl Network {
         let mut network = Self {
             node,
             datapath,
+            shaping,
             settings,
             lists,
             news,
@@ -154,6 +158,7 @@ impl Network {
             self.routes = None;
             // The rest does without: pods of this node reach each other all the same.
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
+            problems.extend(self.shaping.mend().await.err().map(|error| text::chain(&error)));
         }
         let set = known.clone().unwrap_or_default();
         let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;
@@ -190,6 +195,9 @@ impl Network {
             // What pods may reach unmasked, before what leads there, before the devices that mask.
             errors.extend(self.blocking(move |datapath| datapath.set_exempt(&exempt)).await.err());
             errors.extend(self.blocking(move |datapath| datapath.set_peers(&ranges)).await.err());
+        }
+        if scope == Scope::Everything {
+            errors.extend(self.learn_addresses().await.err());
         }
         if everywhere {
             errors.extend(self.attach().await.err());
@@ -277,6 +285,12 @@ impl Network {
                 .push(format!("mtu {mtu} is more than the {carried} bytes that fit through the uplinks: lower it"));
         }
         made
+    }
+
+    /// By which addresses ports of the node can be asked for.
+    async fn learn_addresses(&self) -> Result<(), NetworkError> {
+        let addresses = self.node.addresses().await?;
+        self.blocking(move |datapath| datapath.set_node_addresses(&addresses)).await
     }
 
     async fn attach(&self) -> Result<(), NetworkError> {

@@ -7,7 +7,7 @@ use weft_abi::{Hook, PodFlags, Reason};
 use crate::maps;
 use crate::parse::{self, Ethertype, ndp};
 use crate::skb::{Mark, Skb};
-use crate::stage::{answer, arp, deliver, multicast, nameless, neighbor, onward, reverse, source};
+use crate::stage::{answer, arp, deliver, multicast, nameless, neighbor, onward, reverse, shape, source};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -45,6 +45,9 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     };
     source::check(&packet, sender)?;
     multicast::check(&packet, sender)?;
+    if let Some(queued) = shape::from_pod(skb, sender) {
+        return Ok(queued);
+    }
     if packet.multicast {
         return Ok(Verdict::Pass);
     }

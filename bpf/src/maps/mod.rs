@@ -5,7 +5,9 @@ mod flows;
 mod parked;
 mod places;
 mod ports;
+mod rates;
 mod scratch;
+mod socks;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
@@ -23,7 +25,9 @@ pub(crate) use flows::{
 pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
 pub(crate) use ports::{host_port, is_node_addr};
+pub(crate) use rates::bucket;
 pub(crate) use scratch::{Leg, Opening, Wish, blank_event, leg, opening, transport, wish};
+pub(crate) use socks::{asked, note_asked};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
 /// entry of another pod in its place.
@@ -67,6 +71,24 @@ pub(crate) fn set_via_stack(addr: &Addr) {
 #[inline(always)]
 pub(crate) fn trace() -> Option<&'static TraceFilter> {
     NODE.get(0).map(|node| &node.trace).filter(|trace| trace.enabled != 0)
+}
+
+/// Where packets of limited pods wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Shaper {
+    /// The device that they are sent by.
+    pub(crate) entrance: u32,
+    /// Its far end.
+    pub(crate) exit: u32,
+    /// Whether they get a time to leave, else a class.
+    pub(crate) departs: bool,
+}
+
+/// The shaper, while there is one.
+#[inline(always)]
+pub(crate) fn shaper() -> Option<Shaper> {
+    let node = NODE.get(0).filter(|node| node.shaper != 0)?;
+    Some(Shaper { entrance: node.shaper, exit: node.shaped, departs: node.departure != 0 })
 }
 
 /// Whether a flow of the node's own is translated.

@@ -2,15 +2,12 @@
 
 use weft_abi::{Addr, Peer, PeerFlags, Reason};
 
-use super::tunnelled;
-use crate::parse::{self, Ethernet, Packet, Protocol};
+use super::{size, tunnelled};
+use crate::parse::{self, Packet, Protocol};
 use crate::rewrite;
 use crate::skb::{Hop, Mark, Skb};
 use crate::verdict::Verdict;
 use crate::{config, maps};
-
-/// Bytes of a TCP header's first word with its length, from the header's begin.
-const TCP_LENGTH: u32 = 12;
 
 /// Sends the packet on its way; what no way is known for, the stack sees to.
 ///
@@ -36,7 +33,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
 /// Through the overlay, if the packet fits.
 #[inline(always)]
 fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
-    if segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
+    if size::segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
         // Too big: the stack answers so, by the route of the range.
         return Verdict::Pass;
     }
@@ -63,25 +60,7 @@ pub(crate) fn hop(skb: &Skb, packet: &Packet, src: &Addr) -> Option<Hop> {
     if packet.hops <= 1 {
         return None;
     }
-    skb.route(packet, src, segment(skb, packet)).filter(|hop| maps::uplink(hop.ifindex).is_some())
-}
-
-/// Bytes that the largest packet on the wire will have, from its IP header on.
-#[inline(always)]
-fn segment(skb: &Skb, packet: &Packet) -> u32 {
-    let gso = skb.gso_size();
-    if gso == 0 {
-        return skb.len() - Ethernet::LEN as u32;
-    }
-    let header = match packet.protocol {
-        Protocol::TCP => {
-            let length = skb.load::<u8>((packet.payload() + TCP_LENGTH) as usize).unwrap_or_default();
-            u32::from(length >> 4) * 4
-        }
-        Protocol::UDP => 8,
-        _ => 0,
-    };
-    gso + packet.header + header
+    skb.route(packet, src, size::segment(skb, packet)).filter(|hop| maps::uplink(hop.ifindex).is_some())
 }
 
 /// No pod speaks to other nodes in the overlay's name: what the node translates would pass for its own.
