@@ -193,12 +193,12 @@ mod tests {
     fn a_pod_is_written_as_people_do() {
         let addr = Addr::from(IpAddr::from([10, 244, 0, 7]));
         let value =
-            Pod { ifindex: 9, flags: 5, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
+            Pod { ifindex: 9, flags: 17, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
         assert_eq!(
             pod(addr, &value),
             json!({
                 "address": "10.244.0.7", "ifindex": 9, "endpointId": 3, "podMac": "02:00:00:00:00:01",
-                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "0x4"],
+                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "0x10"],
             })
         );
     }

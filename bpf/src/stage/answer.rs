@@ -20,6 +20,8 @@ enum Way {
     Own = 2,
     /// To another machine; [`Leg::hop`] says how.
     Hop = 3,
+    /// Through the overlay.
+    Tunnel = 4,
 }
 
 /// The decision on a packet of a flow that began at a port of the node, or that the stack has carried; `None` if the
@@ -73,21 +75,21 @@ fn look_up(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
 #[inline(never)]
 fn report(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
     let (error, back) = (maps::transport()?, &mut maps::opening()?.shown);
-    *back = Tuple::default();
     if !transport::read(skb, packet, error) || error.kind != Kind::Error {
         return None;
     }
-    if !about::asked(skb, packet, error, &mut back.outside) {
+    if !about::asked(skb, packet, error, back) {
         return None;
     }
     let way = find(skb, packet, back);
     if way == Way::Stack {
         return None;
     }
-    Some(match about::outbound(skb, packet, error) {
-        Reason::Translated => go(skb, packet, way),
-        reason => Err(reason),
-    })
+    let mut reason = about::outbound(skb, packet, error);
+    if way == Way::Own && reason == Reason::Translated {
+        reason = about::to_itself(skb, packet, error, &maps::leg()?.own);
+    }
+    Some(if reason == Reason::Translated { go(skb, packet, way) } else { Err(reason) })
 }
 
 /// Gives the packet the address and port that were asked for, and of a pod that asked itself its own in their place.
@@ -117,6 +119,9 @@ fn find(skb: &Skb, packet: &Packet, back: &Tuple) -> Way {
         age::touch_in(live, &leg.own, 0);
         return Way::Own;
     }
+    if onward::tunnel_for(skb, packet).is_some() {
+        return Way::Tunnel;
+    }
     let Some(hop) = onward::hop(skb, packet, &back.outside) else { return Way::Stack };
     leg.hop = hop;
     Way::Hop
@@ -124,6 +129,13 @@ fn find(skb: &Skb, packet: &Packet, back: &Tuple) -> Way {
 
 #[inline(always)]
 fn go(skb: &mut Skb, packet: &Packet, way: Way) -> Result<Verdict, Reason> {
+    if way == Way::Tunnel {
+        let peer = onward::tunnel_for(skb, packet).ok_or(Reason::NoSuchPod)?;
+        return match onward::tunnel(skb, packet, peer) {
+            Verdict::Sent(_, action) => Ok(Verdict::Sent(Reason::Translated, action)),
+            verdict => Ok(verdict),
+        };
+    }
     let Leg { hop, own } = maps::leg().ok_or(Reason::FlowTable)?;
     if way == Way::Hop {
         rewrite::count_down(skb, packet)?;
