@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use weft_abi::TraceFilter;
-use weft_cni::api::{Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount};
+use weft_cni::api::{Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus, VerdictCount};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
@@ -78,6 +78,8 @@ pub(crate) trait Kernel: 'static {
     fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError>;
     /// Has the programs tell of the packets that the filter matches, or of none.
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError>;
+    /// How processes of the node reach ports of the node; without the number of mappings.
+    fn ports_status(&self) -> PortsStatus;
     /// `tcx` or `clsact`.
     fn attach_name(&self) -> &'static str;
     /// What works, but not as well as it could; a sentence each.
@@ -204,6 +206,10 @@ impl Kernel for Host {
 
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
         Ok(self.datapath.trace(filter)?)
+    }
+
+    fn ports_status(&self) -> PortsStatus {
+        self.datapath.ports_status()
     }
 
     fn attach_name(&self) -> &'static str {

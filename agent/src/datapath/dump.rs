@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use weft_abi::{
     Addr, Counter, Direction, Flow, FlowFlags, Fragment, HostPort, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags,
-    Ports, Prefix, Reason, TICK_SHIFT, Target, Tuple, Uplink,
+    Ports, Prefix, Reason, SockPeer, TICK_SHIFT, Target, Tuple, Uplink,
 };
 use weft_cni::api::VerdictCount;
 use weft_cni::mac::Mac;
@@ -125,6 +125,18 @@ pub(super) fn target(target: &Target, flows: u64) -> Value {
         "port": u16::from_be(target.port),
         "protocol": target.protocol,
         "flows": flows,
+    })
+}
+
+/// An entry of `socks`.
+pub(super) fn sock(peer: &SockPeer, asked: &Target) -> Value {
+    json!({
+        "cookie": peer.cookie,
+        "pod": IpAddr::from(peer.addr),
+        "podPort": u16::from_be(peer.port),
+        "asked": IpAddr::from(asked.addr),
+        "askedPort": u16::from_be(asked.port),
+        "protocol": asked.protocol,
     })
 }
 

@@ -35,6 +35,11 @@ pub enum DatapathError {
         /// Their names, joined.
         names: String,
     },
+    /// Processes of the node cannot be told apart.
+    #[error(
+        "there is no cgroup v2 hierarchy: mount one with `mount -t cgroup2 cgroup2 /sys/fs/cgroup`, or name it by --cgroup"
+    )]
+    NoCgroup,
     /// The directory for pins is elsewhere.
     #[error(
         "{path} is not on a BPF filesystem: mount one with `mount -t bpf bpffs /sys/fs/bpf`, or name a directory on \

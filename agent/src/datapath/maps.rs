@@ -5,8 +5,8 @@ use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::SyscallError;
 use nix::errno::Errno;
 use weft_abi::{
-    Addr, Counter, Direction, Flow, Fragment, HostPort, Nat, NodeState, Peer, Pod, Ports, Prefix, Reason, Target,
-    Tuple, Uplink, counter_index, map,
+    Addr, Counter, Direction, Flow, Fragment, HostPort, Nat, NodeState, Peer, Pod, Ports, Prefix, Reason, SockPeer,
+    Target, Tuple, Uplink, counter_index, map,
 };
 
 use super::DatapathError;
@@ -27,6 +27,7 @@ pub(super) struct Maps {
     pub(super) frags: Table<Fragment, Ports>,
     pub(super) ports: Table<Target, HostPort>,
     pub(super) node_addrs: Table<Addr, u32>,
+    pub(super) socks: Table<SockPeer, Target>,
     pub(super) node: Table<u32, NodeState>,
     counters: Counters,
 }
@@ -46,6 +47,7 @@ impl Maps {
             frags: open(pins, map::FRAGS)?,
             ports: open(pins, map::PORTS)?,
             node_addrs: open(pins, map::NODE_ADDRS)?,
+            socks: open(pins, map::SOCKS)?,
             node: open(pins, map::NODE)?,
             counters: Counters::try_from(counters).map_err(of_aya("open", map::COUNTERS))?,
         })

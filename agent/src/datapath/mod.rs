@@ -2,6 +2,7 @@
 
 mod attach;
 mod carry;
+mod cgroup;
 mod cleanup;
 mod devices;
 mod dump;
@@ -29,6 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weft_abi::{Addr, Target};
 
 use self::attach::{Attacher, clsact, tcx};
+use self::cgroup::Sockets;
 use self::devices::Devices;
 use self::flows::Counted;
 use self::hook::Role;
@@ -104,6 +106,7 @@ struct State {
     carrying: bool,
     /// Whether every endpoint has been looked at.
     swept: bool,
+    sockets: Sockets,
 }
 
 impl Datapath {
@@ -120,7 +123,15 @@ impl Datapath {
         let (programs, maps) = Programs::load(&pins, config)?;
         let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
-        let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let state = State {
+            programs,
+            attached: HashMap::new(),
+            others,
+            devices: None,
+            carrying,
+            swept: false,
+            sockets: Sockets::default(),
+        };
         let datapath = Self {
             attacher,
             maps,

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use weft_abi::{
     Addr, COUNTERS_MAX, Counter, EVENTS_BYTES, FLOWS_MAX, FRAGS_MAX, Flow, Fragment, HostPort, MASQ_EXEMPT_MAX,
     NAT_FULL_MAX, NODE_ADDRS_MAX, Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, PORTS_MAX, Peer, Pod, Ports,
-    Prefix, Target, Tuple, UPLINKS_MAX, Uplink, map,
+    Prefix, SOCKS_MAX, SockPeer, Target, Tuple, UPLINKS_MAX, Uplink, map,
 };
 
 use super::DatapathError;
@@ -28,7 +28,7 @@ pub(super) struct Spec {
 }
 
 /// Every map of ours.
-pub(super) const SPECS: [Spec; 14] = [
+pub(super) const SPECS: [Spec; 15] = [
     Spec::new::<Addr, Pod>(map::PODS, "hash", MapType::Hash, PODS_MAX),
     Spec::new::<Prefix, Peer>(map::PEERS, "lpm_trie", MapType::LpmTrie, PEERS_MAX),
     Spec::new::<u32, Uplink>(map::UPLINKS, "hash", MapType::Hash, UPLINKS_MAX),
@@ -39,6 +39,7 @@ pub(super) const SPECS: [Spec; 14] = [
     Spec::new::<Fragment, Ports>(map::FRAGS, "lru_hash", MapType::LruHash, FRAGS_MAX),
     Spec::new::<Target, HostPort>(map::PORTS, "hash", MapType::Hash, PORTS_MAX),
     Spec::new::<Addr, u32>(map::NODE_ADDRS, "hash", MapType::Hash, NODE_ADDRS_MAX),
+    Spec::new::<SockPeer, Target>(map::SOCKS, "lru_hash", MapType::LruHash, SOCKS_MAX),
     Spec::new::<u32, NodeState>(map::NODE, "array", MapType::Array, 1),
     Spec::new::<u32, Counter>(map::COUNTERS, "percpu_array", MapType::PerCpuArray, COUNTERS_MAX),
     Spec::new::<(), ()>(map::EVENTS, "ringbuf", MapType::RingBuf, EVENTS_BYTES),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weft_abi::TraceFilter;
 use weft_cni::api::{
-    Bandwidth, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+    Bandwidth, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus, VerdictCount,
 };
 
 use crate::flow::{self, Timeouts};
@@ -175,6 +175,10 @@ impl Kernel for Fake {
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
         self.filter.set(filter);
         Ok(())
+    }
+
+    fn ports_status(&self) -> PortsStatus {
+        PortsStatus::default()
     }
 
     fn attach_name(&self) -> &'static str {

@@ -6,6 +6,7 @@ mod parked;
 mod places;
 mod ports;
 mod scratch;
+mod socks;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
@@ -24,6 +25,7 @@ pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
 pub(crate) use ports::{host_port, is_node_addr};
 pub(crate) use scratch::{Leg, Opening, Wish, blank_event, leg, opening, transport, wish};
+pub(crate) use socks::{asked, note_asked};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
 /// entry of another pod in its place.

@@ -17,6 +17,7 @@ pub(crate) mod onward;
 mod port;
 pub(crate) mod published;
 pub(crate) mod reverse;
+pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod track;
 mod transport;

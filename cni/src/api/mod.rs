@@ -41,7 +41,9 @@ pub use error::{ApiError, ErrorKind};
 pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Translations};
 pub use peer::{PeerInfo, PeerWay};
 pub use port::{PortInfo, PortMapping, PortProtocol, share};
-pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
+pub use status::{
+    Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, PortsStatus, Status, UplinkStatus, VerdictCount,
+};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";
