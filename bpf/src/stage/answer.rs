@@ -9,6 +9,9 @@ use crate::rewrite::{self, End};
 use crate::skb::{Mark, Skb};
 use crate::verdict::Verdict;
 
+/// Interface index of the loopback device, in every namespace (`LOOPBACK_IFINDEX` of `net/flow.h`).
+const LOOPBACK: u32 = 1;
+
 /// Where an answer goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -22,6 +25,8 @@ enum Way {
     Hop = 3,
     /// Through the overlay.
     Tunnel = 4,
+    /// To the node itself, which asked by way of its loopback device.
+    Node = 5,
 }
 
 /// The decision on a packet of a flow that began at a port of the node, or that the stack has carried; `None` if the
@@ -122,6 +127,9 @@ fn find(skb: &Skb, packet: &Packet, back: &Tuple) -> Way {
     if onward::tunnel_for(skb, packet).is_some() {
         return Way::Tunnel;
     }
+    if maps::is_node_addr(&packet.dst) {
+        return Way::Node;
+    }
     let Some(hop) = onward::hop(skb, packet, &back.outside) else { return Way::Stack };
     leg.hop = hop;
     Way::Hop
@@ -135,6 +143,10 @@ fn go(skb: &mut Skb, packet: &Packet, way: Way) -> Result<Verdict, Reason> {
             Verdict::Sent(_, action) => Ok(Verdict::Sent(Reason::Translated, action)),
             verdict => Ok(verdict),
         };
+    }
+    if way == Way::Node {
+        deliver::to_loopback(skb)?;
+        return Ok(Verdict::Sent(Reason::Translated, Skb::receive_by(LOOPBACK)));
     }
     let Leg { hop, own } = maps::leg().ok_or(Reason::FlowTable)?;
     if way == Way::Hop {
