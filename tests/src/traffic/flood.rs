@@ -33,14 +33,25 @@ pub struct Tcp {
 }
 
 /// Bits a second of payload that TCP brings from one namespace to an address of another.
-pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, Tcp { streams, congestion, time }: Tcp) -> Result<f64> {
+pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+    between(from, to, address, tcp, false)
+}
+
+/// The same the other way, on connections that the receiving side has begun.
+pub fn tcp_back(to: &Netns, from: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+    between(to, from, address, tcp, true)
+}
+
+fn between(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp, back: bool) -> Result<f64> {
+    let Tcp { streams, congestion, time } = tcp;
     let listener = to.enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?.context("listen")?;
     let target = listener.local_addr().context("ask for the listener's port")?;
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let pairs = (0..streams).map(|_| {
         let near = from.enter(|| stream::connect(target))??;
-        SockRef::from(&near).set_tcp_congestion(congestion.as_bytes()).context(congestion)?;
         let (far, _) = listener.accept().context("accept")?;
+        let (near, far) = if back { (far, near) } else { (near, far) };
+        SockRef::from(&near).set_tcp_congestion(congestion.as_bytes()).context(congestion)?;
         near.set_write_timeout(Some(PATIENCE)).context("set a deadline")?;
         far.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
         Ok((near, far))
