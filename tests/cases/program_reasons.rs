@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::program_limits;
 use anyhow::{Context, Result};
 use weft_abi::{Addr, Nat, Reason, Uplink};
 use weft_tests::exec;
