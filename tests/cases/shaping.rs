@@ -1,7 +1,7 @@
 //! Limits hold, whatever the path, in both directions, and from a pod's first packet to its end.
-#[path = "limits_life.rs"]
+#[path = "shaping_life.rs"]
 mod life;
-#[path = "limits_ways.rs"]
+#[path = "shaping_ways.rs"]
 mod ways;
 
 use std::time::Duration;
