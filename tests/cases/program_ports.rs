@@ -30,8 +30,13 @@ pub(super) fn any(family: Family) -> IpAddr {
     }
 }
 
-pub(super) fn behind(addr: IpAddr) -> HostPort {
-    HostPort { pod: addr.into(), port: LISTENS.to_be(), pad: 0, endpoint_id: SELF.pod.endpoint_id }
+/// SCTP's checksum covers its ports: they stay.
+pub(super) fn listens(kind: Kind) -> u16 {
+    if kind == Kind::Sctp { ASKED } else { LISTENS }
+}
+
+pub(super) fn behind(kind: Kind, addr: IpAddr) -> HostPort {
+    HostPort { pod: addr.into(), port: listens(kind).to_be(), pad: 0, endpoint_id: SELF.pod.endpoint_id }
 }
 
 pub(super) fn kinds(family: Family) -> impl Iterator<Item = Kind> {
@@ -47,7 +52,7 @@ pub(super) fn set() -> Result<Underlay> {
         underlay.programs.add_node_addr(node(family))?;
         underlay.programs.add(pod(family), Pod { flags: PodFlags::PORTS, ..SELF.pod })?;
         for kind in [Kind::Tcp(SYN), Kind::Udp, Kind::Sctp] {
-            underlay.programs.publish(&target(kind, any(family)), &behind(pod(family)))?;
+            underlay.programs.publish(&target(kind, any(family)), &behind(kind, pod(family)))?;
         }
     }
     Ok(underlay)
@@ -61,7 +66,7 @@ pub(super) fn request(kind: Kind, family: Family) -> Datagram {
 /// The same as the pod sees it.
 pub(super) fn as_delivered(request: &Datagram) -> Datagram {
     let family = if request.dst.is_ipv4() { Family::V4 } else { Family::V6 };
-    request.to((pod(family), LISTENS).into()).link(delivered())
+    request.to((pod(family), listens(request.kind)).into()).link(delivered())
 }
 
 /// The pod's answer and what whoever asked has to see of it.
@@ -161,7 +166,7 @@ fn one_address_means_that_address() -> Result<()> {
             let mut underlay = Underlay::set()?;
             underlay.programs.add_node_addr(node(family))?;
             underlay.programs.add_node_addr(router(family))?;
-            underlay.programs.publish(&target(kind, node(family)), &behind(pod(family)))?;
+            underlay.programs.publish(&target(kind, node(family)), &behind(kind, pod(family)))?;
             let asked = request(kind, family);
             must_deliver(&underlay.comes(asked.frame())?, &asked)?;
             let elsewhere = asked.to((router(family), ASKED).into());
@@ -212,7 +217,7 @@ fn what_is_nobodys_stays() -> Result<()> {
         must_stay(&underlay.comes(reset.frame())?, &reset)?;
     }
     let loopback = request(Kind::Udp, Family::V4).to(([127, 0, 0, 1], ASKED).into());
-    underlay.programs.publish(&target(Kind::Udp, loopback.dst.ip()), &behind(pod(Family::V4)))?;
+    underlay.programs.publish(&target(Kind::Udp, loopback.dst.ip()), &behind(Kind::Udp, pod(Family::V4)))?;
     must_stay(&underlay.comes(loopback.frame())?, &loopback)?;
     assert_eq!((underlay.programs.flows()?, underlay.programs.nats()?), (vec![], vec![]));
     Ok(())
@@ -244,7 +249,7 @@ fn a_flow_ends_with_its_pod_and_the_next_one_takes_over() -> Result<()> {
             let asked = request(kind, family);
             must_deliver(&underlay.comes(asked.frame())?, &asked)?;
             // The pod is gone, the port is nobody's.
-            let port = behind(neighbour(family));
+            let port = behind(kind, neighbour(family));
             underlay.programs.withdraw(&target(kind, any(family)))?;
             underlay.programs.add(pod(family), Pod { endpoint_id: 99, ..SELF.pod })?;
             must_stay(&underlay.comes(asked.frame())?, &asked)?;
@@ -271,7 +276,7 @@ fn a_flow_moves_to_the_next_pod_with_its_port() -> Result<()> {
         // The same address even: a new pod in the place of the old one.
         let pod_of_now = Pod { endpoint_id: 99, flags: PodFlags::PORTS, ..SELF.pod };
         underlay.programs.add(pod(family), pod_of_now)?;
-        let heir = HostPort { endpoint_id: 99, port: 81_u16.to_be(), ..behind(pod(family)) };
+        let heir = HostPort { endpoint_id: 99, port: 81_u16.to_be(), ..behind(Kind::Udp, pod(family)) };
         underlay.programs.publish(&target(Kind::Udp, any(family)), &heir)?;
         let outcome = underlay.comes(asked.frame())?;
         outcome.must_be(Reason::Translated)?;

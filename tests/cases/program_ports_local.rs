@@ -8,7 +8,7 @@ use weft_tests::program::scene::{OTHER, SELF};
 use weft_tests::program::underlay::{Underlay, delivered, must_equal, neighbour, node, pod, tuple};
 use weft_tests::program::{Action, Hook, IFINDEX, Outcome};
 
-use super::program_ports::{ASKED, LISTENS, as_delivered, kinds, request, set};
+use super::program_ports::{ASKED, LISTENS, as_delivered, kinds, listens, request, set};
 
 /// Every pod is seen at the one device that a test run has.
 fn set_local(flags: u32) -> Result<Underlay> {
@@ -54,7 +54,7 @@ fn a_pod_reaches_itself_by_the_node() -> Result<()> {
             let more = if kind == Kind::Tcp(SYN) { Kind::Tcp(ACK) } else { kind };
             for asked in [asked.clone(), Datagram { kind: more, ..asked }] {
                 // It sees the node ask, by the port that it asked from.
-                let came = asked.from((node(family), 50_000).into()).to((pod(family), LISTENS).into());
+                let came = asked.from((node(family), 50_000).into()).to((pod(family), listens(kind)).into());
                 must_redirect(&underlay.programs.run(Hook::FromPod, asked.frame())?, &came.clone().link(delivered()))?;
                 let answer = came.answer().link(SELF.link());
                 let outcome = underlay.programs.run(Hook::FromPod, answer.frame())?;

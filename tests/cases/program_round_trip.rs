@@ -52,6 +52,14 @@ fn flow(family: Family) -> impl Strategy<Value = Datagram> {
 
 /// Out and back, and an ICMP error about it.
 fn there_and_back(underlay: &mut Underlay, sent: &Datagram, given: &mut HashMap<Key, SocketAddr>) -> Result<()> {
+    if sent.kind == Kind::Sctp {
+        // Its ports stay, so whoever comes second with one is refused.
+        let family = if sent.src.is_ipv4() { Family::V4 } else { Family::V6 };
+        let kept = (SocketAddr::new(node(family), sent.src.port()), sent.dst, sent.kind.protocol(sent.src.is_ipv4()));
+        if given.get(&kept).is_some_and(|owner| *owner != sent.src) {
+            return underlay.leaves(sent.frame())?.must_be(Reason::NatExhausted);
+        }
+    }
     let left = underlay.must_translate(sent)?;
     // No two flows of the world's side are the same.
     let key = (left.src, left.dst, left.kind.protocol(left.src.is_ipv4()));

@@ -108,8 +108,6 @@ reasons! {
     Queued = 25, "queued";
     /// The queue of a limited pod is full.
     RateLimit = 26, "rate-limit";
-    /// A fragment of an SCTP packet whose port would change, and with it a checksum that only the whole packet has.
-    SctpFragment = 27, "sctp-fragment";
 }
 
 impl Reason {

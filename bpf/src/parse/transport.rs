@@ -9,13 +9,13 @@ use crate::skb::{Checksum, Skb};
 /// What can be told of a packet by its transport header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// TCP, UDP or SCTP: ports that can be rewritten.
+    /// TCP or UDP: ports that can be rewritten.
     Ports,
     /// An ICMP echo or its answer: an identifier that can be rewritten.
     Echo,
     /// An ICMP error, which quotes the packet that it is about.
     Error,
-    /// Nothing that can be rewritten.
+    /// Ports that a checksum of another kind covers (SCTP), or none at all.
     Fixed,
 }
 
@@ -118,7 +118,8 @@ pub(crate) fn ports_of(v4: bool, protocol: u8, head: u32, id: u16) -> (Kind, u16
     let [kind, ..] = head.to_ne_bytes();
     let (src, dst) = (head as u16, (head >> 16) as u16);
     match protocol {
-        Protocol::TCP | Protocol::UDP | Protocol::SCTP => (Kind::Ports, src, dst),
+        Protocol::TCP | Protocol::UDP => (Kind::Ports, src, dst),
+        Protocol::SCTP => (Kind::Fixed, src, dst),
         Protocol::ICMP if v4 => icmp(kind, id, ECHO_V4, ERRORS_V4.contains(&kind)),
         Protocol::ICMPV6 if !v4 => icmp(kind, id, ECHO_V6, kind != 0 && kind <= LAST_ERROR_V6),
         _ => (Kind::Fixed, 0, 0),
@@ -186,7 +187,7 @@ fn direct<const AT: usize, const END: usize, const TCP: usize>(
         }
         // A protocol without ports may be shorter.
         None => match Transport::new(packet.v4, packet.protocol, AT as u32, 0, 0) {
-            transport if transport.kind == Kind::Fixed => Ok(transport),
+            transport if transport.kind == Kind::Fixed && transport.protocol != Protocol::SCTP => Ok(transport),
             _ => Err(Reason::Malformed),
         },
     }
@@ -213,7 +214,7 @@ fn read(skb: &Skb, packet: &Packet, out: &mut Transport) -> Result<(), Reason> {
     }
     if out.piece == Piece::Later {
         let kind = match out.protocol {
-            Protocol::TCP | Protocol::UDP | Protocol::SCTP => Kind::Ports,
+            Protocol::TCP | Protocol::UDP => Kind::Ports,
             _ => Kind::Fixed,
         };
         out.kind = kind;

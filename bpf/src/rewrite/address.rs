@@ -2,9 +2,8 @@
 
 use weft_abi::{Addr, Reason};
 
-use super::sctp;
 use super::sum::Sum;
-use crate::parse::{Ethernet, Packet, Protocol, Transport};
+use crate::parse::{Ethernet, Packet, Transport};
 use crate::skb::Skb;
 
 /// Which end of a packet.
@@ -29,11 +28,7 @@ pub(crate) fn translate(
     if port != old_port
         && let Some(offset) = transport.port_offset(source)
     {
-        if transport.protocol == Protocol::SCTP {
-            sctp::replace_port(skb, transport, end, port)?;
-        } else {
-            skb.replace_half(offset, transport.checksum(packet.v4, false), old_port, port)?;
-        }
+        skb.replace_half(offset, transport.checksum(packet.v4, false), old_port, port)?;
     }
     let pseudo = transport.checksum(packet.v4, true);
     if !packet.v4 {

@@ -5,7 +5,6 @@ mod advertisement;
 mod arp_reply;
 mod hops;
 mod quotation;
-mod sctp;
 mod sum;
 mod towards;
 

@@ -112,16 +112,6 @@ impl Skb {
         function(self.ctx, a, b, c);
     }
 
-    /// The same for a function that answers with a number.
-    #[inline(always)]
-    pub(crate) fn ask(
-        &mut self,
-        function: extern "C" fn(*mut __sk_buff, u32, u32, u32) -> u32,
-        [a, b, c]: [u32; 3],
-    ) -> u32 {
-        function(self.ctx, a, b, c)
-    }
-
     /// Bytes on the wire, Ethernet header included.
     #[inline(always)]
     pub(crate) fn len(&self) -> u32 {

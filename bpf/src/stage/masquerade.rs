@@ -4,7 +4,7 @@ use weft_abi::{Addr, Flow, FlowFlags, Reason, Tuple};
 
 use super::{about, age, fragment, port, track};
 use crate::maps;
-use crate::parse::{self, Kind, Packet, Piece, Protocol, Transport};
+use crate::parse::{self, Kind, Packet, Piece, Transport};
 use crate::rewrite::{self, End};
 use crate::skb::Skb;
 use crate::verdict::Verdict;
@@ -75,17 +75,12 @@ fn begin(
     if transport.flags & Transport::RST != 0 {
         return Err(Reason::Unrelated);
     }
-    let changeable = match transport.kind {
-        // Only the whole packet has a checksum that can follow.
-        Kind::Ports if transport.protocol == Protocol::SCTP => transport.piece == Piece::Whole,
-        Kind::Ports | Kind::Echo => transport.piece != Piece::Later,
-        Kind::Error | Kind::Fixed => false,
-    };
+    let fixed = !matches!(transport.kind, Kind::Ports | Kind::Echo) || transport.piece == Piece::Later;
     let ifindex = skb.ifindex();
     let flow = port::assign(skb, |wish| {
         wish.tuple = *tuple;
         wish.flow = Flow { flags, ifindex, nat_addr, ..Flow::default() };
-        wish.fixed = u32::from(!changeable);
+        wish.fixed = fixed.into();
     })?;
     Ok(Some(flow))
 }

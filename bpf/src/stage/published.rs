@@ -111,7 +111,7 @@ fn disguise(skb: &mut Skb, opening: &mut Opening) -> Result<(), u32> {
         let assigned = port::assign(skb, |wish| {
             wish.tuple = *tuple;
             wish.flow = Flow { nat_addr: tuple.outside, ..Flow::default() };
-            wish.fixed = 0;
+            wish.fixed = u32::from(!port::can_change(tuple.protocol));
         });
         match assigned {
             Ok(_) => maps::flow(&opening.tuple).ok_or(REFUSED)?,

@@ -1,0 +1,55 @@
+//! Limits hold, whatever the path, in both directions, and from a pod's first packet to its end.
+#[path = "shaping_life.rs"]
+mod life;
+#[path = "shaping_ways.rs"]
+mod ways;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use weft_tests::netns::Netns;
+use weft_tests::node::Node;
+use weft_tests::pod::Pod;
+use weft_tests::runtime::Network;
+use weft_tests::traffic::flood::{self, Tcp};
+
+/// Bits a second that limited pods may send and be sent.
+const RATE: u64 = 20_000_000;
+
+/// How long each measurement takes; short, for there are many.
+const TIME: Duration = Duration::from_secs(2);
+
+const ONE: Tcp = Tcp { streams: 1, congestion: "cubic", time: TIME };
+
+/// The network whose runtime asks for these rates, in bits a second.
+fn asking(network: &Network, ingress: Option<u64>, egress: Option<u64>) -> Network {
+    let mut bandwidth = json!({});
+    for (name, rate) in [("ingressRate", ingress), ("egressRate", egress)] {
+        if let Some(rate) = rate {
+            bandwidth[name] = rate.into();
+        }
+    }
+    network.clone().offering(json!({ "bandwidth": bandwidth }))
+}
+
+fn limited(node: &Node, ingress: Option<u64>, egress: Option<u64>) -> Result<Pod> {
+    Pod::attach(node, &asking(&node.network(), ingress, egress))
+}
+
+/// Headers take up to 5 percent of what is counted, and a busy machine some more of so short a time.
+fn must_hold(what: &str, reached: f64, rate: u64) -> Result<()> {
+    let ratio = reached / rate as f64;
+    ensure!((0.85..1.02).contains(&ratio), "{what}: {ratio:.3} of {rate} bit/s");
+    Ok(())
+}
+
+fn must_be_free(what: &str, reached: f64) -> Result<()> {
+    ensure!(reached > 4.0 * RATE as f64, "{what}: {reached:.0} bit/s");
+    Ok(())
+}
+
+/// What one stream reaches between two namespaces.
+fn stream(from: &Netns, to: &Netns, address: std::net::IpAddr) -> Result<f64> {
+    flood::tcp(from, to, address, ONE)
+}
