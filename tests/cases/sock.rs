@@ -70,7 +70,7 @@ fn one_socket_of_datagrams_is_answered_by_each_address_that_it_asks() -> Result<
     let (own4, own6) = (node.gateway(Family::V4), node.gateway(Family::V6));
     let mapped = |address: IpAddr| match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
-        v6 => v6,
+        v6 @ IpAddr::V6(_) => v6,
     };
     let asked = [own4, Ipv4Addr::LOCALHOST.into(), own6, Ipv6Addr::LOCALHOST.into(), own4].map(mapped);
     for target in asked.map(at) {
