@@ -61,7 +61,7 @@ impl Datapath {
         };
     }
 
-    /// How processes of the node reach ports of the node; the mappings are counted elsewhere.
+    /// Entries of `ports`, and how processes of the node reach them.
     pub fn ports_status(&self) -> PortsStatus {
         let state = self.state();
         let on_loopback = state.devices.iter().flat_map(|devices| devices.values());
@@ -73,7 +73,12 @@ impl Datapath {
             }
             Sockets::Missing(why) => ("none", None, Some(why.clone())),
         };
-        PortsStatus { mappings: 0, sockets: sockets.to_owned(), cgroup, problem }
+        PortsStatus {
+            mappings: self.maps.count_ports().unwrap_or_default().into(),
+            sockets: sockets.to_owned(),
+            cgroup,
+            problem,
+        }
     }
 
     /// What processes of the node miss, as a sentence.

@@ -24,6 +24,9 @@ pub struct UplinkDevice {
     pub v6: Option<Ipv6Addr>,
 }
 
+/// The node's own `lo`, which has that index in every namespace.
+const LOOPBACK: Device<'_> = Device { name: "lo", index: 1 };
+
 /// The devices that have programs of ours and are no pod's, by name.
 pub(super) type Devices = BTreeMap<String, (u32, Role)>;
 
@@ -49,6 +52,10 @@ impl Datapath {
             wanted.insert(device.name.to_owned(), (device.index, role));
         }
         let mut state = self.state();
+        if !state.serves_sockets() {
+            // The node's own processes are served packet by packet.
+            wanted.insert(LOOPBACK.name.to_owned(), (LOOPBACK.index, Role::Loopback));
+        }
         let mut outcome = self.leave(&mut state, &wanted);
         for (name, (index, role)) in &wanted {
             let device = Device { name, index: *index };
@@ -61,6 +68,11 @@ impl Datapath {
             outcome = outcome.and(attached).and(written);
         }
         outcome.and_then(|()| self.finish_carrying(&mut state))
+    }
+
+    /// Whether processes of the node reach ports of the node by their sockets; if not, `lo` has a program.
+    pub(crate) fn serves_sockets(&self) -> bool {
+        self.state().serves_sockets()
     }
 
     fn join(&self, state: &mut State, device: Device, role: Role) -> Result<(), DatapathError> {
@@ -85,7 +97,7 @@ impl Datapath {
         outcome = outcome.and(self.erase_uplinks(&indices));
         let before = match &state.devices {
             Some(devices) => devices.clone(),
-            None => clsact::find(&[Role::Uplink, Role::Overlay])?,
+            None => clsact::find(&[Role::Uplink, Role::Overlay, Role::Loopback])?,
         };
         for (name, (index, role)) in &before {
             // A relay that was found by its filters is taken for an uplink.

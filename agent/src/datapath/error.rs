@@ -201,17 +201,6 @@ pub enum DatapathError {
         /// The mapping.
         port: String,
     },
-    /// A port of SCTP, whose checksum covers the ports and is no sum.
-    #[error(
-        "{port} cannot lead to port {container_port} of the pod: SCTP's checksum covers its ports, so hostPort and \
-         containerPort have to be the same"
-    )]
-    SctpPort {
-        /// The mapping.
-        port: String,
-        /// The pod's.
-        container_port: u16,
-    },
     /// A port is missing in the map, or leads elsewhere.
     #[error("map ports does not lead from {port} to the pod")]
     NoPort {

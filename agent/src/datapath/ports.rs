@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_abi::{FlowFlags, HostPort, PORTS_MAX, Target, map};
-use weft_cni::api::{PortMapping, PortProtocol};
+use weft_cni::api::PortMapping;
 
 use super::maps::{Maps, full_or, of};
 use super::plain::Put;
@@ -108,9 +108,6 @@ impl Datapath {
 pub(super) fn entries_of(endpoint: &Endpoint) -> Result<Vec<(Target, HostPort)>, DatapathError> {
     let mut entries = Vec::new();
     for mapping in &endpoint.spec.ports {
-        if mapping.protocol == PortProtocol::Sctp && mapping.host_port != mapping.container_port {
-            return Err(DatapathError::SctpPort { port: mapping.to_string(), container_port: mapping.container_port });
-        }
         let before = entries.len();
         entries.extend(served(endpoint, mapping).map(|address| {
             let port = mapping.container_port.to_be();
@@ -148,7 +145,7 @@ fn written(target: &Target) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_cni::api::{Bandwidth, EndpointSpec, Origin};
+    use weft_cni::api::{Bandwidth, EndpointSpec, Origin, PortProtocol};
     use weft_cni::mac::Mac;
 
     use super::*;
@@ -195,7 +192,5 @@ mod tests {
         let refused = |endpoint: &Endpoint| entries_of(endpoint).unwrap_err().to_string();
         let only_v4 = endpoint(&["10.244.0.7"], Some("::"), PortProtocol::Udp);
         assert!(refused(&only_v4).contains("udp [::]:8080"), "{}", refused(&only_v4));
-        let sctp = endpoint(&["10.244.0.7"], None, PortProtocol::Sctp);
-        assert!(refused(&sctp).contains("sctp port 8080"), "{}", refused(&sctp));
     }
 }

@@ -254,6 +254,14 @@ impl Node {
         }));
     }
 
+    /// Has the loopback device take answers of pods to the node itself; IPv6 does so by itself.
+    ///
+    /// # Errors
+    /// A sysctl that cannot be written.
+    pub fn accept_local(&self) -> Result<(), NodeError> {
+        sysctl::accept_local()
+    }
+
     /// Removes every device and route of ours; sysctls stay as they are.
     ///
     /// # Errors

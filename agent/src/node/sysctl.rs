@@ -24,6 +24,11 @@ pub(super) fn loosen(device: &str) -> Result<(), NodeError> {
     loosen_below(Path::new(ROOT), device)
 }
 
+/// Has the loopback device take packets from the node's own addresses that came to it by another way than the stack.
+pub(super) fn accept_local() -> Result<(), NodeError> {
+    set(Path::new(ROOT).join("ipv4/conf/lo/accept_local"), "1")
+}
+
 /// Refuses a pool of IPv6 where devices are born without IPv6.
 pub(super) fn refuse_missing_ipv6(pools: &[IpNet]) -> Result<(), NodeError> {
     refuse_missing_ipv6_below(Path::new(ROOT), pools)

@@ -294,6 +294,9 @@ impl Network {
     }
 
     async fn attach(&self) -> Result<(), NetworkError> {
+        if !self.datapath.serves_sockets() {
+            self.node.accept_local()?;
+        }
         let uplinks: Vec<UplinkDevice> = self.uplinks.all.iter().map(device).collect();
         let (overlay, relay) = (self.overlay.clone(), self.node.relay().await?);
         self.blocking(move |datapath| {

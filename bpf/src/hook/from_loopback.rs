@@ -2,11 +2,38 @@
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use weft_abi::{Hook, Reason};
 
-use crate::verdict::NEXT;
+use crate::maps;
+use crate::parse::{self, Ethertype};
+use crate::skb::Skb;
+use crate::stage::reverse;
+use crate::verdict::{NEXT, Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
 #[classifier]
-fn from_loopback(_ctx: TcContext) -> i32 {
-    NEXT
+fn from_loopback(ctx: TcContext) -> i32 {
+    let mut skb = Skb::new(&ctx);
+    let bytes = skb.len();
+    let decision = judge(&mut skb);
+    conclude(&mut skb, Hook::FromLoopback, bytes, decision)
+}
+
+#[inline(always)]
+fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
+    let host = Ok(Verdict::Sent(Reason::Host, NEXT));
+    let parsed = match skb.ethertype() {
+        Ethertype::IPV4 => parse::ipv4(skb),
+        Ethertype::IPV6 => parse::ipv6(skb),
+        _ => return host,
+    };
+    // The node's stack judges what it sends to itself.
+    let Ok(packet) = parsed else { return host };
+    if packet.multicast || !maps::has_ports() {
+        return host;
+    }
+    match reverse::local(skb, &packet)? {
+        Verdict::Pass => host,
+        verdict => Ok(verdict),
+    }
 }

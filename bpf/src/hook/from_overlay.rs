@@ -7,7 +7,7 @@ use weft_abi::{Hook, PeerFlags, Reason};
 use crate::maps;
 use crate::parse::{self, Ethertype};
 use crate::skb::{Mark, Skb};
-use crate::stage::{deliver, track, tunnelled};
+use crate::stage::{deliver, reverse, track, tunnelled};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -41,7 +41,13 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     }
     match maps::peer(&packet.dst) {
         // The node's own address in its range, or a pod that is gone, for which the stack has an answer.
-        Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => Ok(Verdict::Pass),
+        Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => {
+            if maps::has_ports() {
+                reverse::local(skb, &packet)
+            } else {
+                Ok(Verdict::Pass)
+            }
+        }
         _ => Err(Reason::NoSuchPod),
     }
 }

@@ -1,6 +1,6 @@
 //! ICMP errors about translated flows: found by the packet that they quote, translated with it.
 
-use weft_abi::{Addr, FlowFlags, Reason};
+use weft_abi::{FlowFlags, Nat, Reason, Tuple};
 
 use super::deliver;
 use crate::maps;
@@ -39,16 +39,29 @@ fn restore(skb: &mut Skb, packet: &Packet, error: &Transport) -> Reason {
     }
 }
 
-/// Finds the address of the node to which somebody sent what the error of a pod is about; false if it was for no port
-/// of the node.
+/// The flow of what the error of a pod is about, if somebody sent it to a port of the node: whoever sent it inside, what
+/// was asked for outside. False if it was for no such port.
 ///
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
-pub(crate) fn asked(skb: &Skb, packet: &Packet, error: &Transport, addr: &mut Addr) -> bool {
+pub(crate) fn asked(skb: &Skb, packet: &Packet, error: &Transport, back: &mut Tuple) -> bool {
     let Some(quoted) = parse::quoted(skb, packet, error) else { return false };
     let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return false };
-    *addr = flow.nat_addr;
+    *back = Tuple::between(quoted.protocol, (quoted.src, quoted.src_port), (flow.nat_addr, flow.nat_port));
     flow.flags & FlowFlags::PORT != 0
+}
+
+/// What is left to be done for a pod that asked itself: it knows its own address and port in the place of the node's.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn to_itself(skb: &mut Skb, packet: &Packet, error: &Transport, own: &Nat) -> Reason {
+    let Some(quoted) = parse::quoted(skb, packet, error) else { return Reason::Unrelated };
+    let (addr, port) = (own.inside, own.inside_port);
+    rewrite::translate_quoted(skb, packet, error, &quoted, End::Source, &addr, port)
+        .and_then(|()| rewrite::translate(skb, packet, error, End::Destination, &addr, 0))
+        .err()
+        .unwrap_or(Reason::Translated)
 }
 
 /// An error that a pod sends about a packet that came to it from the world.

@@ -9,6 +9,9 @@ use crate::rewrite::{self, End};
 use crate::skb::{Mark, Skb};
 use crate::verdict::Verdict;
 
+/// Interface index of the loopback device, in every namespace (`LOOPBACK_IFINDEX` of `net/flow.h`).
+const LOOPBACK: u32 = 1;
+
 /// Where an answer goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -20,6 +23,10 @@ enum Way {
     Own = 2,
     /// To another machine; [`Leg::hop`] says how.
     Hop = 3,
+    /// Through the overlay.
+    Tunnel = 4,
+    /// To the node itself, which asked by way of its loopback device.
+    Node = 5,
 }
 
 /// The decision on a packet of a flow that began at a port of the node, or that the stack has carried; `None` if the
@@ -73,21 +80,21 @@ fn look_up(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
 #[inline(never)]
 fn report(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
     let (error, back) = (maps::transport()?, &mut maps::opening()?.shown);
-    *back = Tuple::default();
     if !transport::read(skb, packet, error) || error.kind != Kind::Error {
         return None;
     }
-    if !about::asked(skb, packet, error, &mut back.outside) {
+    if !about::asked(skb, packet, error, back) {
         return None;
     }
     let way = find(skb, packet, back);
     if way == Way::Stack {
         return None;
     }
-    Some(match about::outbound(skb, packet, error) {
-        Reason::Translated => go(skb, packet, way),
-        reason => Err(reason),
-    })
+    let mut reason = about::outbound(skb, packet, error);
+    if way == Way::Own && reason == Reason::Translated {
+        reason = about::to_itself(skb, packet, error, &maps::leg()?.own);
+    }
+    Some(if reason == Reason::Translated { go(skb, packet, way) } else { Err(reason) })
 }
 
 /// Gives the packet the address and port that were asked for, and of a pod that asked itself its own in their place.
@@ -117,6 +124,12 @@ fn find(skb: &Skb, packet: &Packet, back: &Tuple) -> Way {
         age::touch_in(live, &leg.own, 0);
         return Way::Own;
     }
+    if onward::tunnel_for(skb, packet).is_some() {
+        return Way::Tunnel;
+    }
+    if maps::is_node_addr(&packet.dst) {
+        return Way::Node;
+    }
     let Some(hop) = onward::hop(skb, packet, &back.outside) else { return Way::Stack };
     leg.hop = hop;
     Way::Hop
@@ -124,6 +137,17 @@ fn find(skb: &Skb, packet: &Packet, back: &Tuple) -> Way {
 
 #[inline(always)]
 fn go(skb: &mut Skb, packet: &Packet, way: Way) -> Result<Verdict, Reason> {
+    if way == Way::Tunnel {
+        let peer = onward::tunnel_for(skb, packet).ok_or(Reason::NoSuchPod)?;
+        return match onward::tunnel(skb, packet, peer) {
+            Verdict::Sent(_, action) => Ok(Verdict::Sent(Reason::Translated, action)),
+            verdict => Ok(verdict),
+        };
+    }
+    if way == Way::Node {
+        deliver::to_loopback(skb)?;
+        return Ok(Verdict::Sent(Reason::Translated, Skb::receive_by(LOOPBACK)));
+    }
     let Leg { hop, own } = maps::leg().ok_or(Reason::FlowTable)?;
     if way == Way::Hop {
         rewrite::count_down(skb, packet)?;

@@ -25,6 +25,13 @@ pub(crate) fn deliver(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
     Ok(Verdict::Deliver(pod.ifindex))
 }
 
+/// Makes the frame one for the loopback device, whose MAC is all zero.
+#[inline(always)]
+pub(crate) fn to_loopback(skb: &mut Skb) -> Result<(), Reason> {
+    rewrite::towards(&Pod::default(), &mut skb.bytes::<{ Ethernet::LEN }>().ok_or(Reason::Malformed)?);
+    Ok(())
+}
+
 /// The same for a packet that got the pod's address back.
 #[inline(always)]
 pub(crate) fn translated(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {

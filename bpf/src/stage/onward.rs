@@ -30,9 +30,16 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
     }
 }
 
+/// The other node whose pod the packet is for, if the overlay leads there and the packet fits.
+#[inline(always)]
+pub(crate) fn tunnel_for(skb: &Skb, packet: &Packet) -> Option<&'static Peer> {
+    let peer = if config::has_overlay() { maps::peer(&packet.dst) } else { None };
+    peer.filter(|peer| peer.flags & PeerFlags::NODE == 0 && peer.device != 0 && size::segment(skb, packet) <= peer.mtu)
+}
+
 /// Through the overlay, if the packet fits.
 #[inline(always)]
-fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
+pub(crate) fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
     if size::segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
         // Too big: the stack answers so, by the route of the range.
         return Verdict::Pass;

@@ -81,17 +81,19 @@ fn open(skb: &mut Skb, opening: &mut Opening) -> Result<(), u32> {
             age::touch_port(live, &opening.shown, &opening.nat, opening.tcp as u8);
             return Ok(());
         }
-    } else {
-        admit(skb, opening)?;
+    } else if !admits(skb, opening) {
+        return Err(NOBODYS);
     }
     record(skb, opening, port)
 }
 
 /// Leaves to the node what a socket of its own waits for, and what only ends a flow.
-#[inline(always)]
-fn admit(skb: &Skb, opening: &Opening) -> Result<(), u32> {
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn admits(skb: &Skb, opening: &Opening) -> bool {
     let ends = opening.tcp & u32::from(Transport::RST) != 0;
-    if ends || skb.is_taken(&opening.asked) { Err(NOBODYS) } else { Ok(()) }
+    !ends && !skb.is_taken(&opening.asked)
 }
 
 /// A pod that asks for its own port sees itself by the node's address: it would not take its own for another's.
@@ -102,7 +104,9 @@ fn disguise(skb: &mut Skb, opening: &mut Opening) -> Result<(), u32> {
         age::touch_out(live, &opening.tuple, opening.tcp as u8);
         live
     } else {
-        admit(skb, opening)?;
+        if !admits(skb, opening) {
+            return Err(NOBODYS);
+        }
         let Opening { tuple, .. } = opening;
         let assigned = port::assign(skb, |wish| {
             wish.tuple = *tuple;
