@@ -64,14 +64,18 @@ impl Datapath {
     /// Entries of `ports`, and how processes of the node reach them.
     pub fn ports_status(&self) -> PortsStatus {
         let state = self.state();
-        let on_loopback = state.devices.iter().flat_map(|devices| devices.values());
-        let (sockets, cgroup, problem) = match &state.sockets {
-            Sockets::Served(cgroup) => ("cgroup", Some(cgroup.display().to_string()), None),
-            Sockets::Unknown => ("none", None, None),
-            Sockets::Missing(why) if on_loopback.clone().any(|(_, role)| *role == Role::Loopback) => {
-                ("loopback", None, Some(why.clone()))
-            }
-            Sockets::Missing(why) => ("none", None, Some(why.clone())),
+        let mut devices = state.devices.iter().flat_map(|devices| devices.values());
+        let sockets = if state.serves_sockets() {
+            "cgroup"
+        } else if devices.any(|(_, role)| *role == Role::Loopback) {
+            "loopback"
+        } else {
+            "none"
+        };
+        let (cgroup, problem) = match &state.sockets {
+            Sockets::Served(cgroup) => (Some(cgroup.display().to_string()), None),
+            Sockets::Missing(why) => (None, Some(why.clone())),
+            Sockets::Unknown => (None, None),
         };
         PortsStatus {
             mappings: self.maps.count_ports().unwrap_or_default().into(),
