@@ -24,12 +24,14 @@ pub fn cleanup(bpf_dir: &Path, endpoints: &[Endpoint], expedite: &Expedite) -> V
 
 fn remove_filters(endpoints: &[Endpoint]) -> Vec<DatapathError> {
     let mut errors = Vec::new();
-    let found = clsact::find(&[Role::Pod, Role::Uplink, Role::Overlay, Role::Shaper, Role::Loopback]).unwrap_or_else(|error| {
-        errors.push(error);
-        // The records know most of them.
-        let device = |endpoint: &Endpoint| (endpoint.spec.host_ifname.clone(), (endpoint.spec.host_ifindex, Role::Pod));
-        endpoints.iter().map(device).collect()
-    });
+    let found =
+        clsact::find(&[Role::Pod, Role::Uplink, Role::Overlay, Role::Shaper, Role::Loopback]).unwrap_or_else(|error| {
+            errors.push(error);
+            // The records know most of them.
+            let device =
+                |endpoint: &Endpoint| (endpoint.spec.host_ifname.clone(), (endpoint.spec.host_ifindex, Role::Pod));
+            endpoints.iter().map(device).collect()
+        });
     for (name, (index, role)) in &found {
         errors.extend(clsact::remove(role.hooks(), Device { name, index: *index }).err());
     }
