@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use weft_tests::fabric::{Fabric, Routing};
+use weft_tests::leftover::Leftover;
 use weft_tests::netns::Netns;
 use weft_tests::node::{Attach, Family, Node};
 use weft_tests::pod::{Pod, Sandbox};
@@ -78,8 +79,11 @@ fn take_over(fabric: &Fabric, first: &Published, next: impl FnOnce() -> Result<P
     // What the server's end would still send is not the new pod's.
     let connected = fabric.world();
     let (tcp, _far, _) = first.server.tcp.pair(connected, None, flows[0].2)?;
+    let before_del = Leftover::of(node)?;
     first.pod.del(node)?;
     let second = next()?;
+    // Whether or not the agent gets to removing them, flows to the old pod are void.
+    before_del.put_back(node)?;
     for (who, socket, target, before) in &flows {
         let (seen, from) = second.server.exchange(socket, *target).with_context(|| format!("{who}, after"))?;
         ensure!(from == *target && seen.ip() == before.ip(), "{who}: {seen} asked, {from} answered");

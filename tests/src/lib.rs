@@ -13,6 +13,7 @@ pub mod drops;
 pub mod exec;
 pub mod fabric;
 pub mod kernel;
+pub mod leftover;
 pub mod need;
 pub mod netns;
 pub mod node;

@@ -40,7 +40,7 @@ impl Flows {
 
     /// Writes all of them, as used at that time.
     pub(super) fn write(&self, pins: &Path, seen: u32) -> Result<()> {
-        let mut nat = open::<28>(pins, map::NAT)?;
+        let mut nat = open::<32>(pins, map::NAT)?;
         for number in 0..self.count {
             let (port, server) = ends(number);
             nat.insert(key(self.node, server, port), self.back(seen, port), 0).context("write a way back")?;
@@ -76,8 +76,8 @@ impl Flows {
     }
 
     /// A value of `nat`.
-    fn back(&self, now: u32, port: u16) -> [u8; 28] {
-        let mut bytes = [0; 28];
+    fn back(&self, now: u32, port: u16) -> [u8; 32] {
+        let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&now.to_ne_bytes());
         bytes[8..24].copy_from_slice(&weft_abi::Addr::from(self.pod).octets());
         bytes[24..26].copy_from_slice(&port.to_be_bytes());
