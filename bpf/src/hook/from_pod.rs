@@ -24,16 +24,21 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if skb.is_tagged() {
         return Err(Reason::VlanTag);
     }
-    let packet = match (parse::ip(skb), skb.ethertype()) {
-        (Some(parsed), _) => parsed?,
-        (None, Ethertype::ARP) => return Verdict::of(arp::judge(skb)),
-        (None, other) => return Err(Ethertype::strange(other)),
+    // Not by `parse::ip`: what is asked of ICMPv6 alone costs IPv4 nothing here, on the way that most packets take.
+    let packet = match skb.ethertype() {
+        Ethertype::IPV4 => parse::ipv4(skb)?,
+        Ethertype::IPV6 => {
+            let packet = parse::ipv6(skb)?;
+            if packet.is_icmpv6()
+                && let Some(kind) = ndp::kind(skb)?
+            {
+                return Verdict::of(neighbor::judge(skb, kind));
+            }
+            packet
+        }
+        Ethertype::ARP => return Verdict::of(arp::judge(skb)),
+        other => return Err(Ethertype::strange(other)),
     };
-    if packet.is_icmpv6()
-        && let Some(kind) = ndp::kind(skb)?
-    {
-        return Verdict::of(neighbor::judge(skb, kind));
-    }
     let Some(sender) = source::owner(&packet.src, skb.ifindex()) else {
         return Verdict::of(nameless::judge(skb, &packet));
     };

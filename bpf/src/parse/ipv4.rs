@@ -34,7 +34,7 @@ const HEADERS: usize = Ethernet::LEN + HEADER;
 
 /// Parses an IPv4 packet; its length is checked against the frame's.
 #[inline(always)]
-pub(super) fn ipv4(skb: &mut Skb) -> Result<Packet, Reason> {
+pub(crate) fn ipv4(skb: &mut Skb) -> Result<Packet, Reason> {
     let (room, gso) = (skb.len().wrapping_sub(Ethernet::LEN as u32), skb.is_gso());
     let frame = skb.bytes::<HEADERS>().ok_or(Reason::Malformed)?;
     let version_ihl = frame.byte::<{ Ethernet::LEN }>();

@@ -28,7 +28,7 @@ const _: () = assert!(HEADER == 40);
 
 /// Parses an IPv6 packet; its length is checked against the frame's.
 #[inline(always)]
-pub(super) fn ipv6(skb: &mut Skb) -> Result<Packet, Reason> {
+pub(crate) fn ipv6(skb: &mut Skb) -> Result<Packet, Reason> {
     let (room, gso) = (skb.len().wrapping_sub(Ethernet::LEN as u32), skb.is_gso());
     let frame = skb.bytes::<HEADERS>().ok_or(Reason::Malformed)?;
     let payload = u32::from(u16::from_be(frame.half::<{ Ethernet::LEN + 4 }>()));

@@ -12,8 +12,8 @@ mod transport;
 
 pub(crate) use arp::Arp;
 pub(crate) use ethernet::{Ethernet, Ethertype, Frame, Mac};
-pub(crate) use ipv4::Ipv4Header;
-pub(crate) use ipv6::Ipv6Header;
+pub(crate) use ipv4::{Ipv4Header, ipv4};
+pub(crate) use ipv6::{Ipv6Header, ipv6};
 pub(crate) use ndp::{LinkOption, NeighborMessage};
 pub(crate) use packet::{Packet, Protocol};
 pub(crate) use quoted::{Quoted, quoted};
@@ -27,8 +27,8 @@ use crate::skb::Skb;
 #[inline(always)]
 pub(crate) fn ip(skb: &mut Skb) -> Option<Result<Packet, Reason>> {
     match skb.ethertype() {
-        Ethertype::IPV4 => Some(ipv4::ipv4(skb)),
-        Ethertype::IPV6 => Some(ipv6::ipv6(skb)),
+        Ethertype::IPV4 => Some(ipv4(skb)),
+        Ethertype::IPV6 => Some(ipv6(skb)),
         _ => None,
     }
 }
