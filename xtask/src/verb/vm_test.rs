@@ -15,8 +15,8 @@ pub(crate) struct VmTest {
     /// A series of Debian kernels, once or more; all of them if none is named
     #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|(series, _)| series))]
     kernels: Vec<String>,
-    /// Only tests whose names contain this; a name is `program::module::test`
-    filter: Option<String>,
+    /// Only tests whose names contain one of these; a name is `program::module::test`
+    filters: Vec<String>,
 }
 
 /// Builds, boots one kernel after the other and says what came of each test.
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &VmTest) -> Result<()> {
         install::ensure_toolchain()?;
         dist::build()?;
     }
-    let suite = Suite::build(args.filter.as_deref())?;
+    let suite = Suite::build(&args.filters)?;
     let all = SERIES.map(|(series, _)| series.to_owned()).to_vec();
     let mut lines = Vec::new();
     let mut bad = 0;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -27,10 +28,12 @@ pub(crate) fn boot(kernel: &Kernel, suite: &Suite) -> Result<Report> {
 
     let mut command = qemu(kernel, &initramfs, &dir.join("console"))?;
     let mut child = command.spawn().with_context(|| format!("cannot run {}", process::line(&command)))?;
+    let started = Instant::now();
     let mut report = Report::new(kernel, suite.names(), dir.clone());
     for line in BufReader::new(child.stdout.take().context("QEMU has no output")?).split(b'\n') {
         let line = String::from_utf8_lossy(&line.context("cannot read what the machine says")?).into_owned();
-        writeln!(log, "{line}").with_context(|| format!("cannot write {}", output.display()))?;
+        writeln!(log, "{:>7.1} {line}", started.elapsed().as_secs_f32())
+            .with_context(|| format!("cannot write {}", output.display()))?;
         report.add(line.trim_end());
     }
     let status = child.wait().context("cannot wait for QEMU")?;

@@ -29,8 +29,8 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Builds every test program of the tests crate; the tests whose names contain the filter.
-    pub(crate) fn build(filter: Option<&str>) -> Result<Self> {
+    /// Builds every test program of the tests crate; the tests whose names contain one of the filters.
+    pub(crate) fn build(filters: &[String]) -> Result<Self> {
         let mut cargo = process::cargo();
         cargo.args(["test", "--locked", "--no-run", "--package", "weft-tests", "--test", "*"]);
         cargo.args(["--message-format", "json-render-diagnostics"]);
@@ -49,9 +49,9 @@ impl Suite {
                 bail!("no test is called {:?} any more: take it out of the machines' exclusions", exclusion.part);
             }
         }
-        let suite = suite.retain(|name| filter.is_none_or(|filter| name.contains(filter)));
+        let suite = suite.retain(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)));
         if suite.programs.is_empty() {
-            bail!("no test's name contains {:?}", filter.unwrap_or_default());
+            bail!("no test's name contains {}", filters.join(" or "));
         }
         Ok(suite)
     }
@@ -77,7 +77,8 @@ impl Suite {
 
     /// What the machine reads: a program and its tests a line.
     pub(crate) fn plan(&self) -> String {
-        self.programs.iter().map(|program| format!("{} {}\n", program.name, program.tests.join(" "))).collect()
+        let line = |program: &Program| format!("{} {}", program.name, program.tests.join(" "));
+        self.programs.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
     }
 
     fn retain(&self, wanted: impl Fn(&str) -> bool) -> Self {
