@@ -1,7 +1,7 @@
 //! Records of packets: what they said of themselves, true or not.
 
 use aya_ebpf::bindings::__sk_buff;
-use weft_abi::{Addr, Event, EventKind, Hook, Reason};
+use weft_abi::{Addr, Direction, Event, EventKind, Hook, Reason};
 
 use crate::maps;
 use crate::parse::{Ethernet, Ethertype, Ipv6Header, Protocol};
@@ -42,14 +42,14 @@ extern "C" fn record_trace(ctx: *mut __sk_buff, reason: u32, hook: u32, directio
 
 /// Leaves a record of a drop.
 #[inline(always)]
-pub(crate) fn drop(skb: &mut Skb, reason: Reason, hook: Hook) {
-    skb.tell(record_drop, [reason as u32, hook as u32, hook.direction() as u32]);
+pub(crate) fn drop(skb: &mut Skb, reason: Reason, hook: Hook, direction: Direction) {
+    skb.tell(record_drop, [reason as u32, hook as u32, direction as u32]);
 }
 
 /// Leaves a record of a packet that is traced.
 #[inline(always)]
-pub(crate) fn trace(skb: &mut Skb, reason: Reason, hook: Hook) {
-    skb.tell(record_trace, [reason as u32, hook as u32, hook.direction() as u32]);
+pub(crate) fn trace(skb: &mut Skb, reason: Reason, hook: Hook, direction: Direction) {
+    skb.tell(record_trace, [reason as u32, hook as u32, direction as u32]);
 }
 
 /// Fills in what can be read of the packet.

@@ -1,7 +1,7 @@
 //! What a hook decided, and how the kernel is told.
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use weft_abi::{Hook, Reason};
+use weft_abi::{Direction, Hook, Reason};
 
 use crate::skb::Skb;
 use crate::{event, maps};
@@ -38,6 +38,18 @@ impl Verdict {
 /// Carries a decision out and counts it with the bytes that the packet had; the result is the hook's.
 #[inline(always)]
 pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<Verdict, Reason>) -> i32 {
+    conclude_as(skb, hook, hook.direction(), bytes, decision)
+}
+
+/// The same at a hook that packets pass in both directions.
+#[inline(always)]
+pub(crate) fn conclude_as(
+    skb: &mut Skb,
+    hook: Hook,
+    direction: Direction,
+    bytes: u32,
+    decision: Result<Verdict, Reason>,
+) -> i32 {
     let (reason, action) = match decision {
         Ok(Verdict::Deliver(ifindex)) => (Reason::Delivered, skb.redirect_peer(ifindex)),
         Ok(Verdict::Pass) => (Reason::Passed, NEXT),
@@ -46,12 +58,12 @@ pub(crate) fn conclude(skb: &mut Skb, hook: Hook, bytes: u32, decision: Result<V
         Err(reason) => (reason, TC_ACT_SHOT),
     };
     // Before the records: the verifier follows each reason on its own up to here, and all as one from here on.
-    maps::count(reason, hook.direction(), bytes);
+    maps::count(reason, direction, bytes);
     if decision.is_err() {
-        event::drop(skb, reason, hook);
+        event::drop(skb, reason, hook, direction);
     }
     if maps::trace().is_some() {
-        event::trace(skb, reason, hook);
+        event::trace(skb, reason, hook, direction);
     }
     action
 }

@@ -82,6 +82,12 @@ pub enum NodeError {
     /// A kernel without VXLAN.
     #[error("this kernel has no VXLAN: load its module with `modprobe vxlan`, or set routing = \"native\"")]
     NoVxlan,
+    /// A kernel that cannot hold rates.
+    #[error("limits need a queue, and this kernel has no {modules}: load the module, or set another shaper")]
+    NoShaper {
+        /// What would do.
+        modules: String,
+    },
     /// There is a route already, and it is not ours.
     #[error("a route to {range} that is not weft's is in the way: remove it, or the range from its peer")]
     RouteTaken {

@@ -21,6 +21,10 @@ pub(super) const DEVICE: &str = "weft0";
 /// Name of the device that carries packets to other nodes.
 pub(super) const OVERLAY: &str = "weft-vx";
 
+/// Names of the two ends of the shaper.
+pub(super) const SHAPER: &str = "weft-shaper";
+pub(super) const SHAPED: &str = "weft-shaped";
+
 /// The other end of [`DEVICE`].
 const PEER: &str = "weft0-peer";
 
@@ -45,6 +49,16 @@ pub(super) struct Link {
     /// Bridge or bond that it is a port of.
     pub(super) master: Option<u32>,
     pub(super) vxlan: Option<Vxlan>,
+    /// The other end of a veth pair, by its index.
+    pub(super) peer: Option<u32>,
+    /// Its queueing discipline.
+    pub(super) discipline: String,
+    /// Bytes of the largest packet that it takes to be segmented later, of IPv4 too where that has a size of its own,
+    /// the most that can be set, and packets that one may become.
+    pub(super) gso_size: Option<u32>,
+    pub(super) gso_v4_size: Option<u32>,
+    pub(super) tso_size: Option<u32>,
+    pub(super) gso_segs: u32,
 }
 
 /// What is to know of a VXLAN device.
@@ -60,7 +74,7 @@ pub(super) struct Vxlan {
 impl Link {
     /// Whether it is the host end of a veth in this agent's group, or on its way out of it.
     pub(super) fn is_host_end(&self, group: u32) -> bool {
-        self.is_ours(group) && ![DEVICE, PEER, OVERLAY].contains(&self.name.as_str())
+        self.is_ours(group) && ![DEVICE, PEER, OVERLAY, SHAPER, SHAPED].contains(&self.name.as_str())
     }
 
     /// Whether this agent made it: a host end, or a device of its own.
@@ -91,6 +105,12 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Controller(master) => link.master = Some(master),
+                LinkAttribute::Link(index) => link.peer = Some(index),
+                LinkAttribute::Qdisc(kind) => link.discipline = kind,
+                LinkAttribute::GsoMaxSize(size) => link.gso_size = Some(size),
+                LinkAttribute::GsoIpv4MaxSize(size) => link.gso_v4_size = Some(size),
+                LinkAttribute::TsoMaxSize(size) => link.tso_size = Some(size),
+                LinkAttribute::GsoMaxSegs(most) => link.gso_segs = most,
                 LinkAttribute::LinkInfo(info) => link.vxlan = vxlan(info, flags.contains(LinkFlags::Noarp)),
                 _ => {}
             }

@@ -11,6 +11,7 @@ mod peer_routes;
 mod rcu;
 mod removal;
 mod routes;
+pub(crate) mod shaper;
 mod sysctl;
 mod tables;
 mod uplinks;
@@ -35,6 +36,7 @@ pub use error::NodeError;
 pub use overlay::{OverlayDevice, OverlaySpec};
 pub use peer_routes::{PeerRoute, PeerRoutes, RouteFailure};
 pub use rcu::{Expedite, Window};
+pub use shaper::{Class, Method, Shaper, ShaperMode};
 pub use tables::{Tables, Towards};
 pub use uplinks::{Search, Uplink, Uplinks};
 
@@ -229,6 +231,7 @@ impl Node {
                 let mut there = peer_routes::read(socket)?;
                 let left = peer_routes::apply(socket, &mut there, &PeerRoutes::new())?;
                 routes::remove_unreachable(socket)?;
+                links::remove_device(socket, links::SHAPER, group)?;
                 links::remove_device(socket, links::OVERLAY, group)?;
                 links::remove_device(socket, links::DEVICE, group)?;
                 left.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))

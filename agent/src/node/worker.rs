@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::NodeError;
 use super::netlink::Socket;
+use crate::text;
 
 type Job = Box<dyn FnOnce(&mut Socket) + Send>;
 
@@ -26,6 +27,17 @@ impl Worker {
             .spawn(move || queue.iter().for_each(|job| job(&mut socket)))
             .map_err(|source| NodeError::Open { call: "clone", source })?;
         Ok(Self { jobs })
+    }
+
+    /// Has the thread do the work, after all that it was given before; a failure is only logged.
+    pub(super) fn post(&self, work: impl FnOnce(&mut Socket) -> Result<(), NodeError> + Send + 'static) {
+        let job: Job = Box::new(move |socket| {
+            if let Err(error) = work(socket) {
+                log::warn!("{}", text::chain(&error));
+            }
+        });
+        // Without the thread nothing else works either, and says so.
+        let _ = self.jobs.send(job);
     }
 
     /// Has the thread do the work; it is done even if nobody waits for the result any more.

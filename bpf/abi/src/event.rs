@@ -72,11 +72,13 @@ pub enum Hook {
     FromShaper = 6,
     /// tc ingress of the loopback device: what the node sends to itself; attached only where sockets cannot be asked.
     FromLoopback = 7,
+    /// tc egress of the shaper's entrance: packets of limited pods on their way into the queue.
+    ToShaper = 8,
 }
 
 impl Hook {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FromPod,
         Self::ToPod,
         Self::FromNetdev,
@@ -85,6 +87,7 @@ impl Hook {
         Self::ToOverlay,
         Self::FromShaper,
         Self::FromLoopback,
+        Self::ToShaper,
     ];
 
     /// Name of the program, which is also what people see.
@@ -98,15 +101,18 @@ impl Hook {
             Self::ToOverlay => "to_overlay",
             Self::FromShaper => "from_shaper",
             Self::FromLoopback => "from_loopback",
+            Self::ToShaper => "to_shaper",
         }
     }
 
-    /// The way in which packets pass it.
+    /// The way in which packets pass it; at the shaper a packet's [`Token`](crate::Token) says which.
     #[inline(always)]
     pub const fn direction(self) -> Direction {
         match self {
             Self::FromPod | Self::ToNetdev | Self::ToOverlay | Self::FromLoopback => Direction::Egress,
-            Self::ToPod | Self::FromNetdev | Self::FromOverlay | Self::FromShaper => Direction::Ingress,
+            Self::ToPod | Self::FromNetdev | Self::FromOverlay | Self::FromShaper | Self::ToShaper => {
+                Direction::Ingress
+            }
         }
     }
 

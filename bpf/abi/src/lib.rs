@@ -18,6 +18,7 @@ mod prefix;
 mod rate;
 mod reason;
 mod sock;
+mod token;
 mod uplink;
 
 pub use addr::Addr;
@@ -32,6 +33,7 @@ pub use prefix::Prefix;
 pub use rate::{Limit, Rate, bpf_spin_lock};
 pub use reason::{Direction, Reason, counter_index};
 pub use sock::SockPeer;
+pub use token::Token;
 pub use uplink::Uplink;
 
 /// Version of every layout in this crate; maps and links are pinned below `v<VERSION>`.

@@ -14,11 +14,13 @@ pub struct NodeState {
     pub ports: u32,
     /// Device into which packets of limited pods are sent, by interface index; 0 while there is none.
     pub shaper: u32,
+    /// Its far end, by interface index.
+    pub shaped: u32,
     /// Not 0: that device wants departure times; else a class.
     pub departure: u32,
 }
 
-const _: () = assert!(size_of::<NodeState>() == 56 && align_of::<NodeState>() == 4);
+const _: () = assert!(size_of::<NodeState>() == 60 && align_of::<NodeState>() == 4);
 
 /// Which packets leave a record at every hook.
 #[repr(C)]

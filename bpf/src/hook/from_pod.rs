@@ -6,7 +6,7 @@ use weft_abi::{Hook, PodFlags, Reason};
 
 use crate::parse::{self, Ethertype, ndp};
 use crate::skb::{Mark, Skb};
-use crate::stage::{arp, deliver, multicast, nameless, neighbor, onward, source, track};
+use crate::stage::{arp, deliver, multicast, nameless, neighbor, onward, shape, source, track};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -44,6 +44,9 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     };
     source::check(&packet, sender)?;
     multicast::check(&packet, sender)?;
+    if let Some(queued) = shape::from_pod(skb, sender) {
+        return Ok(queued);
+    }
     if packet.multicast || track::is_via_stack(skb, &packet, sender, true) {
         return Ok(Verdict::Pass);
     }

@@ -8,3 +8,4 @@ mod from_shaper;
 mod to_netdev;
 mod to_overlay;
 mod to_pod;
+mod to_shaper;

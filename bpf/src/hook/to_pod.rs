@@ -7,7 +7,7 @@ use weft_abi::{Hook, Reason};
 use crate::maps;
 use crate::parse::{self, Ethertype, mld, ndp};
 use crate::skb::Skb;
-use crate::stage::{destination, track};
+use crate::stage::{destination, shape, track};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -37,10 +37,10 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if !packet.v4 && packet.multicast && mld::is_report(skb) {
         return Ok(Verdict::Pass);
     }
-    destination::check(&packet, skb.ifindex())?;
+    let pod = destination::check(&packet, skb.ifindex())?;
     if skb.ingress_ifindex() != 0 {
         // Forwarded, and perhaps translated, for somebody else: the answers go the same way.
         track::note(skb, &packet, false);
     }
-    Ok(Verdict::Pass)
+    Ok(shape::to_pod(skb, pod).unwrap_or(Verdict::Pass))
 }

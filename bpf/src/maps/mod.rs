@@ -4,6 +4,7 @@
 mod flows;
 mod parked;
 mod places;
+mod rates;
 mod scratch;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
@@ -18,6 +19,7 @@ use weft_abi::{
 pub(crate) use flows::{Live, add_flow, add_nat, count_full, flow, nat, now, ports, random, remember, remove_nat};
 pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
+pub(crate) use rates::bucket;
 pub(crate) use scratch::{Wish, blank_event, wish};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
@@ -62,6 +64,24 @@ pub(crate) fn set_via_stack(addr: &Addr) {
 #[inline(always)]
 pub(crate) fn trace() -> Option<&'static TraceFilter> {
     NODE.get(0).map(|node| &node.trace).filter(|trace| trace.enabled != 0)
+}
+
+/// Where packets of limited pods wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Shaper {
+    /// The device that they are sent by.
+    pub(crate) entrance: u32,
+    /// Its far end.
+    pub(crate) exit: u32,
+    /// Whether they get a time to leave, else a class.
+    pub(crate) departs: bool,
+}
+
+/// The shaper, while there is one.
+#[inline(always)]
+pub(crate) fn shaper() -> Option<Shaper> {
+    let node = NODE.get(0).filter(|node| node.shaper != 0)?;
+    Some(Shaper { entrance: node.shaper, exit: node.shaped, departs: node.departure != 0 })
 }
 
 /// Whether a flow of the node's own is translated.

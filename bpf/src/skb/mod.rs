@@ -11,13 +11,15 @@ use core::arch::asm;
 use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_RECOMPUTE_CSUM};
-use aya_ebpf::helpers::{bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes};
+use aya_ebpf::helpers::{
+    bpf_skb_change_tail, bpf_skb_ecn_set_ce, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+};
 use aya_ebpf::programs::TcContext;
 
 pub(crate) use bytes::Bytes;
 pub(crate) use checksum::Checksum;
 
-use weft_abi::Addr;
+use weft_abi::{Addr, Token};
 
 use crate::parse::mld::Alert;
 use crate::parse::{Arp, Ethernet, Frame, Ipv4Header, Ipv6Header, LinkOption, NeighborMessage};
@@ -139,6 +141,12 @@ impl Skb {
         self.field(offset_of!(__sk_buff, gso_size))
     }
 
+    /// Packets that this one is to be segmented into later; 0 if it is not, or if nobody has counted.
+    #[inline(always)]
+    pub(crate) fn gso_segs(&self) -> u32 {
+        self.field(offset_of!(__sk_buff, gso_segs))
+    }
+
     /// Whether the packet is to be segmented later, so that its length field may be 0.
     #[inline(always)]
     pub(crate) fn is_gso(&self) -> bool {
@@ -160,8 +168,40 @@ impl Skb {
     /// Leaves word for our hook behind this one.
     #[inline(always)]
     pub(crate) fn set_mark(&mut self, mark: Mark) {
-        // SAFETY: the field is a writable `u32` of the context.
-        unsafe { self.ctx.byte_add(offset_of!(__sk_buff, tc_index)).cast::<u32>().write(mark.0) }
+        self.set_field(offset_of!(__sk_buff, tc_index), mark.0);
+    }
+
+    /// What the packet carries if it is on its way through the shaper.
+    #[inline(always)]
+    pub(crate) fn token(&self) -> Option<Token> {
+        Token::of(self.field(offset_of!(__sk_buff, mark)))
+    }
+
+    /// Gives the packet a token, or takes it.
+    #[inline(always)]
+    pub(crate) fn set_token(&mut self, token: Option<Token>) {
+        self.set_field(offset_of!(__sk_buff, mark), token.map_or(0, Token::mark));
+    }
+
+    /// Names the class in which the packet waits.
+    #[inline(always)]
+    pub(crate) fn set_class(&mut self, handle: u32) {
+        self.set_field(offset_of!(__sk_buff, priority), handle);
+    }
+
+    /// Says when the packet may leave, in nanoseconds of the monotonic clock; 0 for nothing.
+    #[inline(always)]
+    pub(crate) fn set_departure(&mut self, at_ns: u64) {
+        // Not by the helper, which older kernels do not have.
+        // SAFETY: the field is a writable `u64` of the context.
+        unsafe { self.ctx.byte_add(offset_of!(__sk_buff, tstamp)).cast::<u64>().write(at_ns) }
+    }
+
+    /// Marks the packet as one that met congestion (RFC 3168); false if its sender does not understand that.
+    #[inline(always)]
+    pub(crate) fn mark_congestion(&mut self) -> bool {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_skb_ecn_set_ce(self.ctx) == 1 }
     }
 
     /// The packet's first `N` bytes; `None` if it is shorter.
@@ -275,6 +315,12 @@ impl Skb {
                 o = const offset_of!(__sk_buff, data_end), options(pure, readonly, nostack));
         }
         value
+    }
+
+    #[inline(always)]
+    fn set_field(&mut self, offset: usize, value: u32) {
+        // SAFETY: `offset` is that of a writable `u32` in the context.
+        unsafe { self.ctx.byte_add(offset).cast::<u32>().write(value) }
     }
 
     #[inline(always)]

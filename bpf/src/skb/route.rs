@@ -3,7 +3,8 @@
 use core::mem::offset_of;
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, bpf_redir_neigh,
+    __sk_buff, BPF_F_INGRESS, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
+    bpf_redir_neigh,
 };
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type};
 use weft_abi::Addr;
@@ -94,6 +95,13 @@ impl Skb {
     pub(crate) fn send_by(ifindex: u32) -> i32 {
         // SAFETY: takes numbers; a device that is gone drops the packet.
         unsafe { bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Asks the kernel to take the packet as one that came by that device; the hook's result.
+    #[inline(always)]
+    pub(crate) fn receive_by(ifindex: u32) -> i32 {
+        // SAFETY: takes numbers; a device that is gone drops the packet.
+        unsafe { bpf_redirect(ifindex, BPF_F_INGRESS.into()) as i32 }
     }
 
     /// The way that the node's routes know for the packet, `len` bytes from its IP header on; `None` if the stack has

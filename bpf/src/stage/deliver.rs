@@ -2,6 +2,7 @@
 
 use weft_abi::{Pod, Reason};
 
+use super::shape;
 use crate::maps;
 use crate::parse::{Ethernet, Packet};
 use crate::rewrite;
@@ -14,9 +15,12 @@ pub(crate) fn receiver(packet: &Packet) -> Option<&'static Pod> {
     if packet.multicast { None } else { maps::pod(&packet.dst) }
 }
 
-/// Puts the frame on the way to the pod.
+/// Puts the frame on the way to the pod: into it, or into the queue before it.
 #[inline(always)]
 pub(crate) fn deliver(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
+    if let Some(queued) = shape::to_pod(skb, pod) {
+        return Ok(queued);
+    }
     rewrite::towards(pod, &mut skb.bytes::<{ Ethernet::LEN }>().ok_or(Reason::Malformed)?);
     Ok(Verdict::Deliver(pod.ifindex))
 }
@@ -24,6 +28,8 @@ pub(crate) fn deliver(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
 /// The same for a packet that got the pod's address back.
 #[inline(always)]
 pub(crate) fn translated(skb: &mut Skb, pod: &Pod) -> Result<Verdict, Reason> {
-    deliver(skb, pod)?;
-    Ok(Verdict::Sent(Reason::Translated, skb.redirect_peer(pod.ifindex)))
+    match deliver(skb, pod)? {
+        Verdict::Deliver(ifindex) => Ok(Verdict::Sent(Reason::Translated, skb.redirect_peer(ifindex))),
+        queued => Ok(queued),
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) mod neighbor;
 pub(crate) mod onward;
 mod port;
 pub(crate) mod reverse;
+pub(crate) mod shape;
+mod size;
 pub(crate) mod source;
 pub(crate) mod track;
 pub(crate) mod tunnelled;

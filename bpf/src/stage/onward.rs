@@ -2,15 +2,12 @@
 
 use weft_abi::{Peer, PeerFlags, Reason};
 
-use super::tunnelled;
-use crate::parse::{self, Ethernet, Packet, Protocol};
+use super::{size, tunnelled};
+use crate::parse::{self, Packet, Protocol};
 use crate::rewrite;
 use crate::skb::{Mark, Skb};
 use crate::verdict::Verdict;
 use crate::{config, maps};
-
-/// Bytes of a TCP header's first word with its length, from the header's begin.
-const TCP_LENGTH: u32 = 12;
 
 /// Sends the packet on its way; what no way is known for, the stack sees to.
 ///
@@ -36,7 +33,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
 /// Through the overlay, if the packet fits.
 #[inline(always)]
 fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
-    if segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
+    if size::segment(skb, packet) > peer.mtu || !skb.set_tunnel(&peer.node, peer.vni) {
         // Too big: the stack answers so, by the route of the range.
         return Verdict::Pass;
     }
@@ -51,31 +48,13 @@ fn route(skb: &mut Skb, packet: &Packet, mark: Mark) -> Result<Verdict, Reason> 
     if !config::host_routing() || packet.hops <= 1 {
         return Ok(Verdict::Pass);
     }
-    let Some(hop) = skb.route(packet, segment(skb, packet)) else { return Ok(Verdict::Pass) };
+    let Some(hop) = skb.route(packet, size::segment(skb, packet)) else { return Ok(Verdict::Pass) };
     if maps::uplink(hop.ifindex).is_none() {
         return Ok(Verdict::Pass);
     }
     rewrite::count_down(skb, packet)?;
     skb.set_mark(mark);
     Ok(Verdict::Sent(Reason::Routed, Skb::send_to(&hop)))
-}
-
-/// Bytes that the largest packet on the wire will have, from its IP header on.
-#[inline(always)]
-fn segment(skb: &Skb, packet: &Packet) -> u32 {
-    let gso = skb.gso_size();
-    if gso == 0 {
-        return skb.len() - Ethernet::LEN as u32;
-    }
-    let header = match packet.protocol {
-        Protocol::TCP => {
-            let length = skb.load::<u8>((packet.payload() + TCP_LENGTH) as usize).unwrap_or_default();
-            u32::from(length >> 4) * 4
-        }
-        Protocol::UDP => 8,
-        _ => 0,
-    };
-    gso + packet.header + header
 }
 
 /// No pod speaks to other nodes in the overlay's name: what the node translates would pass for its own.
