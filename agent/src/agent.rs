@@ -26,6 +26,7 @@ use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
 use crate::peer::{Listing, Network, NetworkError, PeersFile, Settings, View};
 use crate::run_dir::{Lock, RunDir, RunDirError};
+use crate::shaping::Shaping;
 use crate::text;
 
 /// How often records and kernel are compared while nothing happens.
@@ -124,13 +125,19 @@ impl Agent {
         let parking = parking.inspect_err(|error| {
             log::warn!("fragments that come before the first one are lost: {}", text::chain(error));
         });
-        let kernel = Host { datapath: Arc::clone(&datapath), node: node.clone(), network: Rc::clone(&view) };
+        let shaping = Rc::new(Shaping::start(node.clone(), Arc::clone(&datapath), config.shaper).await);
+        let kernel = Host {
+            datapath: Arc::clone(&datapath),
+            node: node.clone(),
+            shaping: Rc::clone(&shaping),
+            network: Rc::clone(&view),
+        };
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
         endpoints.restore().await?;
         let (peers_file, lists) = peers(&config.network, &config.node_name, &config.pod_cidrs);
         let settings = Settings { config: config.network, own_ranges: config.pod_cidrs, mtu: config.mtu };
-        let network = Network::start(node, datapath, settings, lists.subscribe(), Rc::clone(&view)).await?;
+        let network = Network::start(node, datapath, shaping, settings, lists.subscribe(), Rc::clone(&view)).await?;
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use weft_abi::TraceFilter;
-use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
+use weft_cni::api::{
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+};
 
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
-use crate::node::{HostLink, Node, NodeError};
+use crate::node::{HostLink, Node, NodeError, Taken};
 use crate::peer::View;
+use crate::shaping::Shaping;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,16 @@ pub(crate) trait Kernel: 'static {
     async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
     /// Compares everything that [`Kernel::attach`] made with the endpoint; the first difference is the error.
     async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// Makes the limits what the endpoint says.
+    async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError>;
+    /// What came of an endpoint's limits; none of one that has none.
+    fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError>;
+    /// What holds limits, and of how many.
+    fn bandwidth(&self) -> BandwidthStatus;
+    /// The first of these ports that a process of the node has.
+    async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError>;
+    /// Begins to end the node's connections to the endpoint, which is detached.
+    fn sever(&self, endpoint: &Endpoint);
     /// Removes map entries and pins that belong to none of these endpoints; returns how many.
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError>;
     /// Every link of the agent's group.
@@ -82,6 +95,7 @@ pub(crate) trait Kernel: 'static {
 pub(crate) struct Host {
     pub(crate) datapath: Arc<Datapath>,
     pub(crate) node: Node,
+    pub(crate) shaping: Rc<Shaping>,
     pub(crate) network: Rc<View>,
 }
 
@@ -104,21 +118,47 @@ impl Kernel for Host {
 
     async fn attach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
         // The programs first: no route leads to a pod that is not guarded yet.
+        self.shaping.grant(endpoint).await?;
         self.blocking(endpoint, Datapath::attach).await?;
+        self.shaping.withdraw(endpoint.id, endpoint.spec.bandwidth)?;
         Ok(self.node.connect(endpoint).await?)
     }
 
     async fn detach(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
-        self.blocking(endpoint, Datapath::detach).await
+        let detached = self.blocking(endpoint, Datapath::detach).await;
+        detached.and(self.shaping.withdraw(endpoint.id, Bandwidth::default()))
     }
 
     async fn verify(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
         self.datapath.verify(endpoint)?;
+        self.shaping.verify(endpoint).await?;
         Ok(self.node.verify(endpoint).await?)
     }
 
+    async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.shaping.grant(endpoint).await?;
+        self.datapath.publish(std::slice::from_ref(endpoint))?;
+        self.shaping.withdraw(endpoint.id, endpoint.spec.bandwidth)
+    }
+
+    fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError> {
+        self.shaping.limit_use(endpoint_id)
+    }
+
+    fn bandwidth(&self) -> BandwidthStatus {
+        self.shaping.status()
+    }
+
+    async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError> {
+        Ok(self.node.taken(ports.to_vec()).await?)
+    }
+
+    fn sever(&self, endpoint: &Endpoint) {
+        self.node.sever(endpoint.spec.addresses.clone());
+    }
+
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
-        Ok(self.datapath.sweep(live)?)
+        Ok(self.shaping.sweep(live)? + self.datapath.sweep(live)?)
     }
 
     async fn own_links(&self) -> Result<Vec<HostLink>, KernelError> {

@@ -15,6 +15,7 @@ mod monitor;
 pub mod node;
 mod peer;
 mod run_dir;
+mod shaping;
 pub mod text;
 
 pub use agent::{Agent, StartError};

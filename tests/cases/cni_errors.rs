@@ -127,27 +127,41 @@ fn a_bad_configuration_names_the_field() -> Result<()> {
 fn a_bad_capability_names_the_field_and_what_weft_cannot_do_is_refused() -> Result<()> {
     let node = Node::start(Attach::preferred())?;
     let sandbox = Sandbox::new(&node)?;
+    let port = |key: &str, value: Value| {
+        let mut mapping = json!({ "hostPort": 8080, "containerPort": 80 });
+        mapping[key] = value;
+        json!([{ "hostPort": 8081, "containerPort": 81 }, mapping])
+    };
     let cases = [
-        ("ips", json!(["10.244.0"])),
-        ("ips", json!("10.244.0.7")),
-        ("mac", json!("02:00:5e")),
-        ("mac", json!("01:00:5e:00:00:01")),
-        ("dns", json!({ "servers": "10.0.0.1" })),
-        ("ipRanges", json!([[{ "subnet": "10.244.0.0/33" }]])),
-        ("ipRanges", json!([[{ "subnet": "10.244.0.0/24", "rangeStart": "10.9.9.9" }]])),
-        ("portMappings", json!([{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }])),
-        ("portMappings", json!([{ "hostPort": 70000, "containerPort": 80 }])),
-        ("bandwidth", json!({ "ingressRate": 1000, "ingressBurst": 1000 })),
-        ("bandwidth", json!({ "ingressRate": "fast" })),
+        ("ips[0]", json!({ "ips": ["10.244.0"] })),
+        ("ips", json!({ "ips": "10.244.0.7" })),
+        ("mac", json!({ "mac": "02:00:5e" })),
+        ("mac", json!({ "mac": "01:00:5e:00:00:01" })),
+        ("dns.servers", json!({ "dns": { "servers": "10.0.0.1" } })),
+        ("ipRanges[0][0]", json!({ "ipRanges": [[{ "subnet": "10.244.0.0/33" }]] })),
+        ("ipRanges[0][0]", json!({ "ipRanges": [[{ "subnet": "10.244.0.0/24", "rangeStart": "10.9.9.9" }]] })),
+        ("portMappings[1].hostPort", json!({ "portMappings": port("hostPort", json!(0)) })),
+        ("portMappings[1].hostPort", json!({ "portMappings": port("hostPort", json!(70000)) })),
+        ("portMappings[1].hostPort", json!({ "portMappings": port("hostPort", json!(8081)) })),
+        ("portMappings[1].containerPort", json!({ "portMappings": port("containerPort", json!("80")) })),
+        ("portMappings[1].protocol", json!({ "portMappings": port("protocol", json!("icmp")) })),
+        ("portMappings[1].hostIP", json!({ "portMappings": port("hostIP", json!("eth0")) })),
+        ("portMappings[0]", json!({ "portMappings": [{ "hostPort": 8080 }] })),
+        ("bandwidth.ingressRate", json!({ "bandwidth": { "ingressRate": "fast", "ingressBurst": 1000 } })),
+        ("bandwidth.ingressRate", json!({ "bandwidth": { "ingressRate": -1000, "ingressBurst": 1000 } })),
+        ("bandwidth.egressRate", json!({ "bandwidth": { "egressRate": 1e30, "egressBurst": 1000 } })),
+        ("bandwidth.egressRate", json!({ "bandwidth": { "egressRate": 999, "egressBurst": 1000 } })),
+        ("bandwidth.egressBurst", json!({ "bandwidth": { "egressRate": 0, "egressBurst": 1000 } })),
     ];
     for (field, value) in cases {
-        let network = node.network().offering(json!({ field: value }));
-        let error = refused(network.add(node.netns(), &sandbox.attachment))?;
-        assert!([2, 7].contains(&error.code), "{field} {value}: {error}");
-        assert!(error.msg.contains(field) || error.details.contains(field), "{field}: {error}");
+        let error = refused(node.network().offering(value.clone()).add(node.netns(), &sandbox.attachment))?;
+        assert_eq!(error.code, 7, "{value}: {error}");
+        assert!(error.msg.contains(&format!("runtimeConfig.{field}")), "{field}: {error}");
     }
-    let mapped = node.network().offering(json!({ "portMappings": [{ "hostPort": 8080, "containerPort": 80 }] }));
-    assert_eq!(refused(mapped.add(node.netns(), &sandbox.attachment))?.code, 2, "not supported is code 2");
+    let unshaped = json!({ "bandwidth": { "egressRate": 8000, "unshapedSubnets": ["10.0.0.0/8"] } });
+    let error = refused(node.network().offering(unshaped).add(node.netns(), &sandbox.attachment))?;
+    assert_eq!(error.code, 2, "not supported is code 2: {error}");
+    assert!(error.msg.contains("runtimeConfig.bandwidth.unshapedSubnets"), "{error}");
     assert_untouched(&node, &sandbox)
 }
 

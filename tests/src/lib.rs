@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bench;
+pub mod cgroup;
 pub mod cri;
 pub mod daemon;
 pub mod demo;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod packet;
 pub mod pod;
 pub mod program;
+pub mod publish;
 pub mod runtime;
 pub mod site;
 pub mod storm;

@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::cgroup::Cgroup;
 use crate::{exec, site};
 
 /// Where `ip netns` keeps its names.
@@ -20,6 +22,7 @@ pub struct Netns {
     name: String,
     path: PathBuf,
     file: File,
+    cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Netns {
@@ -39,7 +42,7 @@ impl Netns {
             return Err(error);
         }
         let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Self { name: name.to_owned(), path, file })
+        Ok(Self { name: name.to_owned(), path, file, cgroup: None })
     }
 
     /// Makes a namespace with `lo` up.
@@ -47,6 +50,18 @@ impl Netns {
         let netns = Self::create(name)?;
         exec::ip_batch(&netns, &["link set lo up"])?;
         Ok(netns)
+    }
+
+    /// The same, with everything that is run in it in a cgroup as well.
+    #[must_use]
+    pub(crate) fn in_cgroup(mut self, cgroup: Option<Arc<Cgroup>>) -> Self {
+        self.cgroup = cgroup;
+        self
+    }
+
+    /// The cgroup of what is run in it.
+    pub(crate) fn cgroup(&self) -> Option<&Arc<Cgroup>> {
+        self.cgroup.as_ref()
     }
 
     /// Its name.
@@ -62,6 +77,9 @@ impl Netns {
     /// Runs a closure, and whatever processes and sockets it starts, inside the namespace.
     pub fn enter<T: Send>(&self, job: impl FnOnce() -> T + Send) -> Result<T> {
         on_thread(|| {
+            if let Some(cgroup) = &self.cgroup {
+                cgroup.join()?;
+            }
             setns(&self.file, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {}", self.name))?;
             Ok(job())
         })

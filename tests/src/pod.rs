@@ -26,7 +26,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// A fresh namespace on the node's site.
     pub fn new(node: &Node) -> Result<Self> {
-        Self::on(Arc::clone(node.site()))
+        let sandbox = Self::on(Arc::clone(node.site()))?;
+        // Pods are below the root of cgroups as the node's own processes are.
+        let netns = sandbox.netns.in_cgroup(node.netns().cgroup().map(Arc::clone));
+        Ok(Self { netns, ..sandbox })
     }
 
     /// A fresh namespace.

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, umount2};
 
-use crate::{daemon, need, netns};
+use crate::{cgroup, daemon, need, netns};
 
 /// What tests' sites are called, before the number of the process.
 const TESTS: &str = "weft-t-";
@@ -134,6 +134,7 @@ pub fn demolish(name: &str) {
             netns::remove(&entry.path());
         }
     }
+    cgroup::demolish(name);
     for mount in mounts_below(&dir) {
         let _ = umount2(&mount, MntFlags::MNT_DETACH);
     }
@@ -149,7 +150,7 @@ pub fn demolish_all() {
 }
 
 /// Whether a name is the site's own or one that [`Site::unique`] made.
-fn is_part(file: &str, site: &str) -> bool {
+pub(crate) fn is_part(file: &str, site: &str) -> bool {
     file.strip_prefix(site).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 

@@ -1,6 +1,8 @@
 //! `/v1/attachments`: how an attachment comes, is looked at, and goes.
 
-use weft_cni::api::{ApiError, AttachmentKey, CheckRequest, EndpointInfo, EndpointSpec, Lease, LeaseRequest};
+use weft_cni::api::{
+    ApiError, AttachmentKey, Bandwidth, CheckRequest, EndpointInfo, EndpointSpec, Lease, LeaseRequest,
+};
 
 use crate::kernel::Kernel;
 
@@ -18,6 +20,15 @@ pub(super) async fn hand_over<K: Kernel>(
     spec: EndpointSpec,
 ) -> Result<EndpointInfo, ApiError> {
     Ok(app.endpoints.hand_over(key, spec).await?)
+}
+
+/// `PUT .../bandwidth`: how fast it may be from now on.
+pub(super) async fn set_bandwidth<K: Kernel>(
+    app: &App<K>,
+    key: &AttachmentKey,
+    bandwidth: Bandwidth,
+) -> Result<EndpointInfo, ApiError> {
+    Ok(app.endpoints.set_bandwidth(key, bandwidth).await?)
 }
 
 /// `GET`: what is known of it.

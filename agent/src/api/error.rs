@@ -14,11 +14,15 @@ impl From<EndpointError> for ApiError {
         let kind = match &error {
             EndpointError::Exists { .. } | EndpointError::NameTaken { .. } => ErrorKind::Exists,
             EndpointError::NotFound { .. } => ErrorKind::NotFound,
-            EndpointError::Invalid { .. } => ErrorKind::Invalid,
+            EndpointError::Invalid { .. } | EndpointError::Port { .. } => ErrorKind::Invalid,
+            EndpointError::PortOfPod { .. } | EndpointError::PortOfProcess { .. } => ErrorKind::PortTaken,
             EndpointError::Ipam(error) => kind_of(error),
             EndpointError::InUse { .. } => ErrorKind::AddressUnavailable,
             EndpointError::Store(_) => ErrorKind::Io,
-            EndpointError::Attach { .. } | EndpointError::Remove { .. } => ErrorKind::Kernel,
+            EndpointError::Attach { .. }
+            | EndpointError::Remove { .. }
+            | EndpointError::Sockets { .. }
+            | EndpointError::Limit { .. } => ErrorKind::Kernel,
             EndpointError::NotWhole { .. } | EndpointError::NotReady { .. } | EndpointError::NotItsAddress { .. } => {
                 ErrorKind::Mismatch
             }
@@ -55,7 +59,9 @@ pub(super) fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Exists | ErrorKind::AddressUnavailable | ErrorKind::Mismatch => StatusCode::CONFLICT,
+        ErrorKind::Exists | ErrorKind::AddressUnavailable | ErrorKind::Mismatch | ErrorKind::PortTaken => {
+            StatusCode::CONFLICT
+        }
         ErrorKind::PoolExhausted | ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Io | ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
     }

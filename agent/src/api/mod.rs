@@ -11,6 +11,7 @@ mod health;
 mod maps;
 mod nat;
 mod peers;
+mod ports;
 mod query;
 mod route;
 mod server;

@@ -21,7 +21,7 @@ use crate::kernel::Kernel;
 
 use super::body::{ReplyBody, read};
 use super::route::Route;
-use super::{App, attachments, drops, endpoints, error, flows, gc, health, maps, nat, peers, status, trace};
+use super::{App, attachments, drops, endpoints, error, flows, gc, health, maps, nat, peers, ports, status, trace};
 
 /// How long a client may take to send a request's head, or to ask for something at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,10 +140,12 @@ where
         Route::Check(key) => return empty(attachments::check(app, &key, &read(body).await?).await),
         Route::Remove(key) => return empty(attachments::remove(app, &key).await),
         Route::HandOver(key) => ReplyBody::json(&attachments::hand_over(app, &key, read(body).await?).await?),
+        Route::SetBandwidth(key) => ReplyBody::json(&attachments::set_bandwidth(app, &key, read(body).await?).await?),
         Route::Get(key) => ReplyBody::json(&attachments::get(app, &key)?),
         Route::CollectGarbage => ReplyBody::json(&gc::collect(app, &read(body).await?).await),
         Route::Status => ReplyBody::json(&status::status(app)),
         Route::Endpoints => ReplyBody::json(&endpoints::list(app)),
+        Route::Ports => ReplyBody::json(&ports::list(app)),
         Route::Peers => ReplyBody::json(&peers::list(app)),
         Route::Maps => ReplyBody::json(&maps::list(app)?),
         Route::Dump(name) => ReplyBody::json(&maps::dump(app, &name)?),

@@ -26,6 +26,7 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         endpoints: endpoints.count(),
         pools: endpoints.pools(),
         network: NetworkStatus { pod_mtu: endpoints.pod_mtu(), ..app.network.status() },
+        bandwidth: endpoints.kernel().bandwidth(),
         tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }

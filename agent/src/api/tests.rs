@@ -107,6 +107,37 @@ fn an_attachment_goes_through_the_socket() {
 }
 
 #[test]
+fn ports_and_limits_go_through_the_socket() {
+    let fixture = Fixture::new();
+    run(async {
+        let kernel = fixture.app.endpoints.kernel();
+        let join = async |container: &str, address: &str| {
+            let (_, granted) = fixture.ask("POST", "/v1/attachments", &lease(container)).await;
+            let name = granted["hostIfname"].as_str().unwrap();
+            kernel.add_link(name, 5);
+            let mut spec = spec(name);
+            spec["addresses"] = json!([address]);
+            spec["ports"] = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+            fixture.ask("PUT", &format!("/v1/attachments/{container}/eth0"), &spec.to_string()).await
+        };
+        assert_eq!(join("a", "10.0.0.2").await.0, StatusCode::OK);
+        let (status, error) = join("b", "10.0.0.3").await;
+        assert_eq!((status, &error["kind"]), (StatusCode::CONFLICT, &json!("port-taken")));
+        let (_, ports) = fixture.ask("GET", "/v1/ports", "").await;
+        assert_eq!((ports.as_array().unwrap().len(), &ports[0]["hostPort"]), (1, &json!(8080)));
+        assert_eq!((&ports[0]["key"]["containerId"], &ports[0]["addresses"]), (&json!("a"), &json!(["10.0.0.2"])));
+
+        let path = "/v1/attachments/a/eth0/bandwidth";
+        let (status, info) = fixture.ask("PUT", path, r#"{"egress":{"rate":8000}}"#).await;
+        assert_eq!((status, &info["endpoint"]["bandwidth"]), (StatusCode::OK, &json!({"egress": {"rate": 8000}})));
+        assert_eq!(info["limits"]["egress"]["sentPackets"], 3);
+        let (status, error) = fixture.ask("PUT", path, r#"{"egress":{"rate":8}}"#).await;
+        assert_eq!((status, &error["kind"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+        assert_eq!(fixture.ask("GET", "/v1/endpoints", "").await.1[0]["limits"]["egress"]["sentPackets"], 3);
+    });
+}
+
+#[test]
 fn failures_have_a_kind_and_a_line() {
     let fixture = Fixture::new();
     run(async {

@@ -9,6 +9,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::flow::{State, protocol};
 use crate::run_dir::RunDir;
 
+use super::bits::Bits;
+
 /// Looks at weft's agent on this node and at its datapath.
 #[derive(Debug, Parser)]
 #[command(name = "weft", version)]
@@ -43,6 +45,9 @@ pub(super) enum Verb {
     /// Pods that are joined to the network
     #[command(subcommand)]
     Endpoint(EndpointVerb),
+    /// Ports of the node that are pods'
+    #[command(subcommand)]
+    Port(PortVerb),
     /// Other nodes
     #[command(subcommand)]
     Peer(PeerVerb),
@@ -75,6 +80,34 @@ pub(super) enum EndpointVerb {
         #[arg(value_name = "WHICH")]
         name: String,
     },
+    /// Limits how fast one of them may be, from now on
+    SetRate(RateArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct RateArgs {
+    /// As for `weft endpoint get`
+    #[arg(value_name = "ENDPOINT")]
+    pub(super) name: String,
+    /// What it may be sent: bits a second, like 500k, 10M, 1.5G or 1Gi, or `off`
+    #[arg(long, value_name = "RATE", group = "change")]
+    pub(super) ingress: Option<Bits>,
+    /// What it may send
+    #[arg(long, value_name = "RATE", group = "change")]
+    pub(super) egress: Option<Bits>,
+    /// What it may be sent at once after a pause: bits, or `off` for what suits the rate
+    #[arg(long, value_name = "BITS", group = "change")]
+    pub(super) ingress_burst: Option<Bits>,
+    /// What it may send at once after a pause
+    #[arg(long, value_name = "BITS", group = "change")]
+    pub(super) egress_burst: Option<Bits>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortVerb {
+    /// All of them, by port, and where they lead
+    List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +220,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_is_changed_by_naming_what_changes() {
+        let parse = |words: &str| Args::try_parse_from(words.split(' '));
+        assert!(parse("weft endpoint set-rate web").is_err(), "nothing to change");
+        assert!(parse("weft endpoint set-rate web --egress fast").is_err());
+        let args = parse("weft endpoint set-rate web --ingress 10M --egress off --ingress-burst 1M").unwrap();
+        let Verb::Endpoint(EndpointVerb::SetRate(rate)) = args.verb else { unreachable!() };
+        assert_eq!((rate.ingress, rate.egress), (Some(Bits(Some(10_000_000))), Some(Bits(None))));
+        assert_eq!((rate.ingress_burst, rate.egress_burst), (Some(Bits(Some(1_000_000))), None));
     }
 
     #[test]

@@ -6,14 +6,18 @@ use weft_cni::client::Client;
 use super::error::CliError;
 use super::get as ask;
 use super::output::{Output, join};
+use super::rate;
 
 pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError> {
     let endpoints: Vec<EndpointInfo> = ask(client, "/v1/endpoints")?;
     if output.is_json() {
         return Ok(Output::json(&endpoints)?);
     }
-    let mut table = output.new_table(&["ID", "STAGE", "POD", "CONTAINER", "INTERFACE", "ADDRESSES", "HOST INTERFACE"]);
+    let headings = ["ID", "STAGE", "POD", "CONTAINER", "INTERFACE", "ADDRESSES", "HOST INTERFACE", "INGRESS", "EGRESS"];
+    let mut table = output.new_table(&headings);
     for endpoint in &endpoints {
+        let limits = endpoint.endpoint.as_ref().map(|spec| spec.bandwidth).unwrap_or_default();
+        let came = endpoint.limits.unwrap_or_default();
         table.add_row(vec![
             endpoint.id.into(),
             Output::mark(stage(endpoint.stage), endpoint.stage == Stage::Ready),
@@ -22,6 +26,8 @@ pub(super) fn list(client: &mut Client, output: &Output) -> Result<(), CliError>
             (&endpoint.key.ifname).into(),
             join(&endpoint.addresses).into(),
             endpoint.endpoint.as_ref().map_or("-", |spec| &spec.host_ifname).into(),
+            rate::brief(limits.ingress, came.ingress).into(),
+            rate::brief(limits.egress, came.egress).into(),
         ]);
     }
     Ok(Output::table(table)?)
@@ -56,6 +62,12 @@ pub(super) fn get(client: &mut Client, output: &Output, name: &str) -> Result<()
             ("Host MAC", spec.host_mac.to_string()),
             ("MTU", spec.mtu.to_string()),
         ]);
+        rows.extend(spec.ports.iter().map(|port| ("Port", format!("{port} to {}", port.container_port))));
+        rows.extend([("Ingress", rate::limit(spec.bandwidth.ingress)), ("Egress", rate::limit(spec.bandwidth.egress))]);
+    }
+    if let Some(came) = &endpoint.limits {
+        rows.extend(came.ingress.iter().map(|came| ("Ingress so far", rate::counters(came))));
+        rows.extend(came.egress.iter().map(|came| ("Egress so far", rate::counters(came))));
     }
     for (name, value) in rows {
         table.add_row([name, &value]);
@@ -88,12 +100,12 @@ fn is_called(endpoint: &EndpointInfo, name: &str) -> bool {
         || endpoint.pod.as_ref().is_some_and(|pod| name == pod.name || name == pod_name(pod))
 }
 
-fn pod_name(pod: &PodRef) -> String {
+pub(super) fn pod_name(pod: &PodRef) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
 /// As runtimes' own tools cut it.
-fn short(container_id: &str) -> &str {
+pub(super) fn short(container_id: &str) -> &str {
     container_id.get(..13).unwrap_or(container_id)
 }
 

@@ -17,6 +17,8 @@ pub(super) enum CliError {
     NoEndpoint { name: String },
     #[error("{name:?} is more than one endpoint: say which of {}", candidates.join(", "))]
     Ambiguous { name: String, candidates: Vec<String> },
+    #[error("--{direction}-burst needs a rate: give --{direction} in bits a second as well")]
+    BurstAlone { direction: &'static str },
     #[error("no map {name:?}: `weft map list` names them")]
     NoMap { name: String },
     #[error("the agent stopped; it sends no more")]

@@ -1,6 +1,7 @@
 //! The operator's command line: asks the agent, shows the answer.
 
 mod args;
+mod bits;
 mod drops;
 mod endpoint;
 mod error;
@@ -9,6 +10,8 @@ mod map;
 mod nat;
 mod output;
 mod peer;
+mod port;
+mod rate;
 mod status;
 mod stream;
 mod trace;
@@ -23,7 +26,7 @@ use weft_cni::client::Client;
 
 use crate::text;
 
-use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, PeerVerb, Verb};
+use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, PeerVerb, PortVerb, Verb};
 use error::CliError;
 use output::Output;
 
@@ -51,6 +54,8 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Verb::Status { wait } => return status::show(&mut client, &output, wait.map(Duration::from_secs)),
         Verb::Endpoint(EndpointVerb::List) => endpoint::list(&mut client, &output)?,
         Verb::Endpoint(EndpointVerb::Get { name }) => endpoint::get(&mut client, &output, &name)?,
+        Verb::Endpoint(EndpointVerb::SetRate(args)) => rate::set(&mut client, &output, &args)?,
+        Verb::Port(PortVerb::List) => port::list(&mut client, &output)?,
         Verb::Peer(PeerVerb::List) => peer::list(&mut client, &output)?,
         Verb::Map(MapVerb::List) => map::list(&mut client, &output)?,
         Verb::Map(MapVerb::Dump { name }) => map::dump(&mut client, &output, &name)?,

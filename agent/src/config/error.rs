@@ -91,6 +91,12 @@ pub enum ConfigError {
         /// Its value.
         text: String,
     },
+    /// Not a way to hold rates.
+    #[error("shaper {text:?} is unknown: write auto, edt or htb")]
+    Shaper {
+        /// Its value.
+        text: String,
+    },
     /// Not a level.
     #[error("log-level {text:?} is unknown: write error, warn, info, debug, trace or off")]
     LogLevel {

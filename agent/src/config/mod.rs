@@ -22,6 +22,7 @@ use log::LevelFilter;
 
 use crate::datapath::AttachMode;
 use crate::flow::Timeouts;
+use crate::node::ShaperMode;
 
 use args::{Args, Verb};
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub attach: AttachMode,
     /// Whether grace periods are hastened while programs are attached and devices removed.
     pub expedite_rcu: bool,
+    /// What holds the rates of limited pods.
+    pub shaper: ShaperMode,
     /// Least severe message that is logged.
     pub log_level: LevelFilter,
     /// The network between nodes, and the way out.

@@ -8,6 +8,7 @@ use log::LevelFilter;
 use serde::Deserialize;
 
 use crate::datapath::AttachMode;
+use crate::node::ShaperMode;
 use crate::run_dir::RunDir;
 
 use super::network::NetworkSettings;
@@ -49,6 +50,9 @@ pub(super) struct Settings {
     /// Hasten the kernel's grace periods while devices come and go [default: true]
     #[arg(long, value_name = "BOOL", env = "WEFT_EXPEDITE_RCU")]
     pub(super) expedite_rcu: Option<bool>,
+    /// What holds the rates of limited pods: auto, edt or htb [default: auto]
+    #[arg(long, value_name = "HOW", env = "WEFT_SHAPER")]
+    pub(super) shaper: Option<String>,
     /// Least severe message to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", env = "WEFT_LOG_LEVEL", global = true)]
     pub(super) log_level: Option<String>,
@@ -74,6 +78,7 @@ impl Settings {
             mtu: self.mtu.or(other.mtu),
             attach: self.attach.or(other.attach),
             expedite_rcu: self.expedite_rcu.or(other.expedite_rcu),
+            shaper: self.shaper.or(other.shaper),
             log_level: self.log_level.or(other.log_level),
             network: self.network.or(other.network),
             timeouts: self.timeouts.or(other.timeouts),
@@ -104,6 +109,7 @@ impl Settings {
             mtu: self.mtu,
             attach: self.attach.as_deref().map_or(Ok(AttachMode::Auto), attach_mode)?,
             expedite_rcu: self.expedite_rcu.unwrap_or(true),
+            shaper: self.shaper.as_deref().map_or(Ok(ShaperMode::Auto), shaper_mode)?,
             log_level,
             network: self.network.into_config()?,
             timeouts: self.timeouts.into_config()?,
@@ -149,6 +155,15 @@ fn attach_mode(text: &str) -> Result<AttachMode, ConfigError> {
         "tcx" => Ok(AttachMode::Tcx),
         "clsact" => Ok(AttachMode::Clsact),
         _ => Err(ConfigError::Attach { text: text.to_owned() }),
+    }
+}
+
+fn shaper_mode(text: &str) -> Result<ShaperMode, ConfigError> {
+    match text {
+        "auto" => Ok(ShaperMode::Auto),
+        "edt" => Ok(ShaperMode::Edt),
+        "htb" => Ok(ShaperMode::Htb),
+        _ => Err(ConfigError::Shaper { text: text.to_owned() }),
     }
 }
 

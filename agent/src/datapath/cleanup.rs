@@ -24,7 +24,7 @@ pub fn cleanup(bpf_dir: &Path, endpoints: &[Endpoint], expedite: &Expedite) -> V
 
 fn remove_filters(endpoints: &[Endpoint]) -> Vec<DatapathError> {
     let mut errors = Vec::new();
-    let found = clsact::find(&[Role::Pod, Role::Uplink, Role::Overlay]).unwrap_or_else(|error| {
+    let found = clsact::find(&[Role::Pod, Role::Uplink, Role::Overlay, Role::Shaper]).unwrap_or_else(|error| {
         errors.push(error);
         // The records know most of them.
         let device = |endpoint: &Endpoint| (endpoint.spec.host_ifname.clone(), (endpoint.spec.host_ifindex, Role::Pod));

@@ -96,7 +96,8 @@ impl Datapath {
         for pins in [&self.attacher.pins].into_iter().chain(&state.others) {
             for link in pins.pinned()? {
                 let stays = wanted.get(&link.device).is_some_and(|(_, role)| role.hooks().contains(&link.hook));
-                if Role::of(link.hook) != Role::Pod && !stays {
+                // Pods' go with their endpoints, the shaper's with its devices.
+                if !matches!(Role::of(link.hook), Role::Pod | Role::Shaper) && !stays {
                     outcome = outcome.and(tcx::remove(&link.path, &self.attacher.expedite).map(drop));
                 }
             }

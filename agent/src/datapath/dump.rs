@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use weft_abi::{
-    Addr, Counter, Direction, Flow, FlowFlags, Fragment, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags, Ports, Prefix,
-    Reason, TICK_SHIFT, Target, Tuple, Uplink,
+    Addr, Counter, Direction, Flow, FlowFlags, Fragment, Limit, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags, Ports,
+    Prefix, Rate, Reason, TICK_SHIFT, Target, Tuple, Uplink,
 };
 use weft_cni::api::VerdictCount;
 use weft_cni::mac::Mac;
@@ -14,7 +14,12 @@ use weft_cni::mac::Mac;
 /// Bits of a word, by name.
 type Names = [(u32, &'static str)];
 
-const POD_FLAGS: &Names = &[(PodFlags::ADOPTED, "adopted"), (PodFlags::VIA_STACK, "via-stack")];
+const POD_FLAGS: &Names = &[
+    (PodFlags::ADOPTED, "adopted"),
+    (PodFlags::VIA_STACK, "via-stack"),
+    (PodFlags::LIMIT_EGRESS, "limit-egress"),
+    (PodFlags::LIMIT_INGRESS, "limit-ingress"),
+];
 
 const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node")];
 
@@ -120,6 +125,26 @@ pub(super) fn fragment(key: &Fragment, ports: Ports) -> Value {
     })
 }
 
+/// An entry of `rates`.
+pub(super) fn rate(endpoint: u32, rate: &Rate) -> Value {
+    let limit = |limit: &Limit| {
+        (limit.rate != 0).then(|| {
+            json!({
+                "bytesPerSecond": limit.rate,
+                "burstNs": limit.credit_ns,
+                "class": (limit.class != 0).then(|| format!("{:x}:{:x}", limit.class >> 16, limit.class & 0xffff)),
+                "offered": { "packets": limit.offered_packets, "bytes": limit.offered_bytes },
+                "sent": { "packets": limit.sent_packets, "bytes": limit.sent_bytes },
+                "delayedPackets": limit.delayed_packets,
+                "delayNs": limit.delay_ns,
+                "markedPackets": limit.marked_packets,
+                "droppedPackets": limit.dropped_packets,
+            })
+        })
+    };
+    json!({ "endpointId": endpoint, "egress": limit(&rate.egress), "ingress": limit(&rate.ingress) })
+}
+
 /// The entry of `node`.
 pub(super) fn node(node: &NodeState) -> Value {
     let trace = (node.trace.enabled != 0).then(|| {
@@ -129,7 +154,12 @@ pub(super) fn node(node: &NodeState) -> Value {
             "protocol": node.trace.protocol,
         })
     });
-    json!({ "trace": trace, "hostFlows": node.host_flows != 0 })
+    json!({
+        "trace": trace,
+        "hostFlows": node.host_flows != 0,
+        "shaper": (node.shaper != 0).then_some([node.shaper, node.shaped]),
+        "departureTimes": node.departure != 0,
+    })
 }
 
 fn tuple(key: &Tuple) -> Value {

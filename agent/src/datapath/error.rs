@@ -50,6 +50,14 @@ pub enum DatapathError {
         /// The directory.
         path: PathBuf,
     },
+    /// A limit is not what the endpoint's is.
+    #[error("map rates has another {direction} limit for endpoint {endpoint}")]
+    OtherRate {
+        /// Number of the endpoint.
+        endpoint: u32,
+        /// Which of its limits.
+        direction: &'static str,
+    },
     /// The system did not answer a question about itself, or refused a limit.
     #[error("{call} failed")]
     System {

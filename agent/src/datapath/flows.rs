@@ -122,7 +122,7 @@ impl Datapath {
         self.change_node(|node| node.trace = filter.unwrap_or_default())
     }
 
-    fn change_node(&self, change: impl FnOnce(&mut NodeState)) -> Result<(), DatapathError> {
+    pub(super) fn change_node(&self, change: impl FnOnce(&mut NodeState)) -> Result<(), DatapathError> {
         // Two changes must not undo each other.
         let _alone = self.state();
         let before = self.maps.node.get(&0).map_err(of("look-up", map::NODE))?.unwrap_or_default();

@@ -15,8 +15,10 @@ pub(super) enum Role {
     Overlay,
     /// Brings packets from outside a second time.
     Relay,
-    /// Where packets of limited pods come out when it is their turn.
+    /// Where packets of limited pods go in to wait for their turn.
     Shaper,
+    /// Where they come out.
+    Shaped,
     /// The node's own `lo`.
     Loopback,
 }
@@ -29,7 +31,8 @@ impl Role {
             Self::Uplink => &[Hook::FromNetdev, Hook::ToNetdev],
             Self::Overlay => &[Hook::FromOverlay, Hook::ToOverlay],
             Self::Relay => &[Hook::FromNetdev],
-            Self::Shaper => &[Hook::FromShaper],
+            Self::Shaper => &[Hook::FromShaper, Hook::ToShaper],
+            Self::Shaped => &[Hook::FromShaper],
             Self::Loopback => &[Hook::FromLoopback],
         }
     }
@@ -40,7 +43,7 @@ impl Role {
             Hook::FromPod | Hook::ToPod => Self::Pod,
             Hook::FromNetdev | Hook::ToNetdev => Self::Uplink,
             Hook::FromOverlay | Hook::ToOverlay => Self::Overlay,
-            Hook::FromShaper => Self::Shaper,
+            Hook::FromShaper | Hook::ToShaper => Self::Shaper,
             Hook::FromLoopback => Self::Loopback,
         }
     }
@@ -52,7 +55,7 @@ pub(super) const fn attach_type(hook: Hook) -> TcAttachType {
         Hook::FromPod | Hook::FromNetdev | Hook::FromOverlay | Hook::FromShaper | Hook::FromLoopback => {
             TcAttachType::Ingress
         }
-        Hook::ToPod | Hook::ToNetdev | Hook::ToOverlay => TcAttachType::Egress,
+        Hook::ToPod | Hook::ToNetdev | Hook::ToOverlay | Hook::ToShaper => TcAttachType::Egress,
     }
 }
 

@@ -74,6 +74,7 @@ impl Datapath {
             map::NAT_FULL => some(&maps.nat_full, map::NAT_FULL, |key, value| dump::target(key, *value))?,
             map::MASQ_EXEMPT => some(&maps.masq_exempt, map::MASQ_EXEMPT, |key, _| dump::exempt(*key))?,
             map::FRAGS => some(&maps.frags, map::FRAGS, |key, value| dump::fragment(key, *value))?,
+            map::RATES => some(&maps.rates, map::RATES, |key, value| dump::rate(*key, value))?,
             map::NODE => some(&maps.node, map::NODE, |_, value| dump::node(value))?,
             map::COUNTERS => {
                 let counts = maps.counts()?.into_iter();
@@ -103,6 +104,7 @@ impl Datapath {
             map::PODS => Some(count(&maps.pods, map::PODS)?),
             map::PEERS => Some(count(&maps.peers, map::PEERS)?),
             map::UPLINKS => Some(count(&maps.uplinks, map::UPLINKS)?),
+            map::RATES => Some(count(&maps.rates, map::RATES)?),
             map::NAT_FULL => Some(count(&maps.nat_full, map::NAT_FULL)?),
             map::MASQ_EXEMPT => Some(count(&maps.masq_exempt, map::MASQ_EXEMPT)?),
             map::FRAGS => Some(count(&maps.frags, map::FRAGS)?),

@@ -5,8 +5,8 @@ use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::SyscallError;
 use nix::errno::Errno;
 use weft_abi::{
-    Addr, Counter, Direction, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Reason, Target, Tuple, Uplink,
-    counter_index, map,
+    Addr, Counter, Direction, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Rate, Reason, Target, Tuple,
+    Uplink, counter_index, map,
 };
 
 use super::DatapathError;
@@ -26,6 +26,7 @@ pub(super) struct Maps {
     pub(super) masq_exempt: Table<Prefix, u32>,
     pub(super) frags: Table<Fragment, Ports>,
     pub(super) node: Table<u32, NodeState>,
+    pub(super) rates: Table<u32, Rate>,
     counters: Counters,
 }
 
@@ -43,6 +44,7 @@ impl Maps {
             masq_exempt: open(pins, map::MASQ_EXEMPT)?,
             frags: open(pins, map::FRAGS)?,
             node: open(pins, map::NODE)?,
+            rates: open(pins, map::RATES)?,
             counters: Counters::try_from(counters).map_err(of_aya("open", map::COUNTERS))?,
         })
     }

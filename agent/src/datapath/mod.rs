@@ -17,6 +17,7 @@ mod pins;
 mod plain;
 mod pods;
 mod probe;
+mod rates;
 mod spec;
 
 use std::collections::{HashMap, HashSet};
@@ -34,6 +35,7 @@ use self::loader::Programs;
 use self::maps::Maps;
 use self::pins::Pins;
 use self::probe::Method;
+use self::rates::Granted;
 use crate::endpoint::Endpoint;
 use crate::node::Expedite;
 
@@ -86,6 +88,7 @@ pub struct Datapath {
     flow_table_size: u32,
     counted_flows: Counted,
     counted_nat: Counted,
+    granted: Mutex<Granted>,
     state: Mutex<State>,
 }
 
@@ -119,12 +122,14 @@ impl Datapath {
         let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
         let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let granted = Mutex::new(Granted::read(&maps)?);
         let datapath = Self {
             attacher,
             maps,
             flow_table_size: config.flow_table_size,
             counted_flows: Counted::unknown(),
             counted_nat: Counted::unknown(),
+            granted,
             state: Mutex::new(state),
         };
         // Nobody listens to what an agent that was killed had asked for.

@@ -6,6 +6,7 @@ use weft_cni::api::Origin;
 use super::DatapathError;
 use super::maps::{Maps, full_or, of};
 use super::plain::Put;
+use super::rates;
 use crate::endpoint::Endpoint;
 
 /// Flags that the programs set: none of the endpoint's.
@@ -78,7 +79,7 @@ pub(super) fn entries_of(endpoint: &Endpoint) -> impl Iterator<Item = (Addr, Pod
     let adopted = endpoint.origin == Origin::Adopted;
     let pod = Pod {
         ifindex: spec.host_ifindex,
-        flags: if adopted { PodFlags::ADOPTED } else { 0 },
+        flags: rates::flags(spec.bandwidth) | if adopted { PodFlags::ADOPTED } else { 0 },
         endpoint_id: endpoint.id,
         pod_mac: spec.pod_mac.0,
         host_mac: spec.host_mac.0,

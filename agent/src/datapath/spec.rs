@@ -6,8 +6,8 @@ use aya::maps::{MapError, MapInfo, MapType};
 use nix::errno::Errno;
 use weft_abi::{
     Addr, COUNTERS_MAX, Counter, EVENTS_BYTES, FLOWS_MAX, FRAGS_MAX, Flow, Fragment, MASQ_EXEMPT_MAX, NAT_FULL_MAX,
-    Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, Peer, Pod, Ports, Prefix, Target, Tuple, UPLINKS_MAX, Uplink,
-    map,
+    Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, Peer, Pod, Ports, Prefix, RATES_MAX, Rate, Target, Tuple,
+    UPLINKS_MAX, Uplink, map,
 };
 
 use super::DatapathError;
@@ -28,12 +28,13 @@ pub(super) struct Spec {
 }
 
 /// Every map of ours.
-pub(super) const SPECS: [Spec; 12] = [
+pub(super) const SPECS: [Spec; 13] = [
     Spec::new::<Addr, Pod>(map::PODS, "hash", MapType::Hash, PODS_MAX),
     Spec::new::<Prefix, Peer>(map::PEERS, "lpm_trie", MapType::LpmTrie, PEERS_MAX),
     Spec::new::<u32, Uplink>(map::UPLINKS, "hash", MapType::Hash, UPLINKS_MAX),
     Spec::new::<Tuple, Flow>(map::FLOWS, "lru_hash", MapType::LruHash, FLOWS_MAX),
     Spec::new::<Tuple, Nat>(map::NAT, "lru_hash", MapType::LruHash, FLOWS_MAX),
+    Spec::new::<u32, Rate>(map::RATES, "hash", MapType::Hash, RATES_MAX),
     Spec::new::<Target, u64>(map::NAT_FULL, "lru_hash", MapType::LruHash, NAT_FULL_MAX),
     Spec::new::<Prefix, u32>(map::MASQ_EXEMPT, "lpm_trie", MapType::LpmTrie, MASQ_EXEMPT_MAX),
     Spec::new::<Fragment, Ports>(map::FRAGS, "lru_hash", MapType::LruHash, FRAGS_MAX),

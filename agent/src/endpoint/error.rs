@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use weft_cni::api::AttachmentKey;
+use weft_cni::api::{AttachmentKey, PortMapping};
 
 use crate::ipam::IpamError;
 use crate::kernel::KernelError;
+use crate::node::Taken;
 use crate::text;
 
 use super::StoreError;
@@ -21,6 +22,21 @@ pub(crate) enum EndpointError {
     NotFound { key: AttachmentKey },
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: String },
+    #[error("portMappings[{index}].{field} {problem}")]
+    Port { index: usize, field: &'static str, problem: String },
+    #[error("portMappings[{index}].hostPort: {mapping} is held by {holder}: remove that pod, or choose another port")]
+    PortOfPod { index: usize, mapping: PortMapping, holder: String },
+    #[error(
+        "portMappings[{index}].hostPort: {mapping} is held by {}, which listens on {}: stop it, or choose another port \
+         or address",
+        taken.holder,
+        taken.listener
+    )]
+    PortOfProcess { index: usize, mapping: PortMapping, taken: Box<Taken> },
+    #[error("cannot ask which ports of the node are taken")]
+    Sockets { source: Box<KernelError> },
+    #[error("cannot limit {}: it has the limits that it had", show(key))]
+    Limit { key: AttachmentKey, source: Box<KernelError> },
     #[error(transparent)]
     Ipam(#[from] IpamError),
     #[error("address {addr} is in use by {}: remove that attachment or take another address", show(holder))]

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use weft_abi::TraceFilter;
-use weft_cni::api::{Exhausted, Flows, MapInfo, Mapping, VerdictCount};
+use weft_cni::api::{
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+};
 
 use crate::flow::{self, Timeouts};
 use crate::kernel::{Kernel, KernelError};
-use crate::node::HostLink;
+use crate::node::{HostLink, Taken};
 
 use super::Endpoint;
 
@@ -21,6 +23,10 @@ pub(crate) struct Fake {
     pub(crate) attached: RefCell<BTreeMap<u32, Endpoint>>,
     /// Names of calls that fail.
     pub(crate) broken: RefCell<BTreeSet<&'static str>>,
+    /// What a process of the node has.
+    pub(crate) taken: RefCell<Option<Taken>>,
+    /// Endpoints to which connections were ended.
+    pub(crate) severed: RefCell<Vec<u32>>,
     pub(crate) clock: Cell<Duration>,
     pub(crate) filter: Cell<Option<TraceFilter>>,
     pub(crate) asked: RefCell<Option<flow::Filter>>,
@@ -70,6 +76,34 @@ impl Kernel for Fake {
         }
     }
 
+    async fn limit(&self, endpoint: &Endpoint) -> Result<(), KernelError> {
+        self.call("limit").await?;
+        match self.attached.borrow_mut().get_mut(&endpoint.id) {
+            Some(attached) => attached.spec.bandwidth = endpoint.spec.bandwidth,
+            None => return Err(KernelError::Staged("not attached")),
+        }
+        Ok(())
+    }
+
+    fn limit_use(&self, endpoint_id: u32) -> Result<Option<LimitUse>, KernelError> {
+        let sent = |_| LimitCounters { sent_packets: 3, ..LimitCounters::default() };
+        let attached = self.attached.borrow();
+        let limits = attached.get(&endpoint_id).map(|endpoint| endpoint.spec.bandwidth);
+        let limits = limits.filter(|limits| !limits.is_unlimited());
+        Ok(limits
+            .map(|Bandwidth { ingress, egress }| LimitUse { ingress: ingress.map(sent), egress: egress.map(sent) }))
+    }
+
+    async fn taken(&self, ports: &[PortMapping]) -> Result<Option<Taken>, KernelError> {
+        self.call("taken").await?;
+        Ok(self.taken.borrow().clone().filter(|taken| taken.index < ports.len()))
+    }
+
+    fn sever(&self, endpoint: &Endpoint) {
+        assert!(!self.attached.borrow().contains_key(&endpoint.id), "after it is detached");
+        self.severed.borrow_mut().push(endpoint.id);
+    }
+
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
         let mut attached = self.attached.borrow_mut();
         let before = attached.len();
@@ -100,6 +134,10 @@ impl Kernel for Fake {
 
     fn pod_mtu(&self) -> u32 {
         1450
+    }
+
+    fn bandwidth(&self) -> BandwidthStatus {
+        BandwidthStatus { method: "htb".into(), ..BandwidthStatus::default() }
     }
 
     fn maps(&self) -> Result<Vec<MapInfo>, KernelError> {

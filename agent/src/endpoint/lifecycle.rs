@@ -18,6 +18,7 @@ use crate::kernel::Kernel;
 use crate::text;
 
 use super::error::show;
+use super::limits::warn_of_small_bursts;
 use super::spec::{check_endpoint, check_lease};
 use super::{Endpoint, EndpointError, Endpoints, Record};
 
@@ -70,10 +71,14 @@ impl<K: Kernel> Endpoints<K> {
         let _turn = self.locks.acquire(&host_ifname(key)).await;
         let leased = self.find(key).ok_or_else(|| EndpointError::NotFound { key: key.clone() })?;
         match &leased.endpoint {
-            Some(same) if *same == spec => return Ok(leased.info()),
+            Some(same) if *same == spec => return Ok(self.info(&leased)),
             Some(_) => return Err(EndpointError::Exists { key: key.clone() }),
             None => check_endpoint(&leased, &spec)?,
         }
+        self.refuse_ports_of_processes(&spec.ports).await?;
+        // From here to the record nothing is waited for: nobody else can claim the same port meanwhile.
+        self.refuse_ports_of_pods(&spec.ports)?;
+        warn_of_small_bursts(key, &spec);
         let chosen_elsewhere = leased.leased.is_empty();
         if chosen_elsewhere {
             self.hold(&spec.addresses)?;
@@ -82,7 +87,7 @@ impl<K: Kernel> Endpoints<K> {
         match self.join(&ready).await {
             Ok(()) => {
                 log::info!("{}: joined with {:?}", show(key), ready.addresses());
-                Ok(ready.info())
+                Ok(self.info(&ready))
             }
             Err(error) => {
                 if chosen_elsewhere {
@@ -161,11 +166,15 @@ impl<K: Kernel> Endpoints<K> {
             // First the link: it takes its programs along, and the pod is never without them.
             errors.extend(self.kernel.remove_link(name).await.err());
         }
-        if let Some(endpoint) = record.endpoint() {
-            errors.extend(self.kernel.detach(&endpoint).await.err());
+        let endpoint = record.endpoint();
+        if let Some(endpoint) = &endpoint {
+            errors.extend(self.kernel.detach(endpoint).await.err());
         }
         if !errors.is_empty() {
             return Err(EndpointError::Remove { key: record.key.clone(), errors });
+        }
+        if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.spec.ports.is_empty()) {
+            self.kernel.sever(&endpoint);
         }
         self.store.remove(name)?;
         self.records.borrow_mut().remove(name);
@@ -197,7 +206,7 @@ impl<K: Kernel> Endpoints<K> {
         self.put(leased);
     }
 
-    fn put(&self, record: Record) {
+    pub(super) fn put(&self, record: Record) {
         self.records.borrow_mut().insert(host_ifname(&record.key), record);
     }
 

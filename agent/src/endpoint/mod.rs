@@ -4,8 +4,10 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod lifecycle;
+mod limits;
 mod locks;
 mod model;
+mod ports;
 mod reconcile;
 mod registry;
 mod releases;

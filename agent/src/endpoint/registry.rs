@@ -76,11 +76,11 @@ impl<K: Kernel> Endpoints<K> {
         let records = self.records.borrow();
         let mut list: Vec<_> = records.values().collect();
         list.sort_by_key(|record| (record.created_ns, record.id));
-        list.into_iter().map(Record::info).collect()
+        list.into_iter().map(|record| self.info(record)).collect()
     }
 
     pub(crate) fn get(&self, key: &AttachmentKey) -> Result<EndpointInfo, EndpointError> {
-        self.find(key).map(|record| record.info()).ok_or_else(|| EndpointError::NotFound { key: key.clone() })
+        self.find(key).map(|record| self.info(&record)).ok_or_else(|| EndpointError::NotFound { key: key.clone() })
     }
 
     /// The attachment behind a host interface.

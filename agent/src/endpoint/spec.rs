@@ -1,8 +1,9 @@
 //! What a request must look like before anything is done for it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use weft_cni::api::{AttachmentKey, EndpointSpec, LeaseRequest, Origin};
+use weft_cni::api::{AttachmentKey, Bandwidth, EndpointSpec, LeaseRequest, Origin, PortMapping};
 use weft_cni::link::host_ifname;
 
 use super::{EndpointError, Record};
@@ -61,6 +62,48 @@ pub(super) fn check_endpoint(record: &Record, spec: &EndpointSpec) -> Result<(),
     }
     if !record.leased.is_empty() && given != record.leased.iter().collect() {
         return wrong("addresses", "are not those that were leased: hand over exactly those".to_owned());
+    }
+    check_ports(&spec.ports, &spec.addresses)?;
+    check_bandwidth(spec.bandwidth)
+}
+
+/// Each must be possible by itself, and beside the others.
+fn check_ports(ports: &[PortMapping], addresses: &[IpAddr]) -> Result<(), EndpointError> {
+    let refuse = |index, field, problem| Err(EndpointError::Port { index, field, problem });
+    for (index, mapping) in ports.iter().enumerate() {
+        for (field, port) in [("hostPort", mapping.host_port), ("containerPort", mapping.container_port)] {
+            if port == 0 {
+                return refuse(index, field, "is 0: give a port from 1 to 65535".to_owned());
+            }
+        }
+        if let Some(host) = mapping.host_ip
+            && (host.is_multicast() || host != host.to_canonical())
+        {
+            return refuse(index, "hostIP", format!("is {host}, which no node can have: give an address of the node"));
+        }
+        if let Some(host) = mapping.host_ip
+            && !addresses.iter().any(|address| mapping.serves(*address))
+        {
+            let family = if host.is_ipv4() { "IPv4" } else { "IPv6" };
+            return refuse(index, "hostIP", format!("is {host}, but the pod has no {family} address: leave it out"));
+        }
+        if let Some(first) = ports[..index].iter().position(|earlier| earlier.overlaps(mapping)) {
+            return refuse(
+                index,
+                "hostPort",
+                format!("asks for {mapping}, as portMappings[{first}] does: leave one out"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether these limits can be held.
+pub(super) fn check_bandwidth(bandwidth: Bandwidth) -> Result<(), EndpointError> {
+    for (field, limit) in [("bandwidth.ingress:", bandwidth.ingress), ("bandwidth.egress:", bandwidth.egress)] {
+        if let Some(Err(error)) = limit.map(|limit| limit.check()) {
+            return wrong(field, error.to_string());
+        }
     }
     Ok(())
 }

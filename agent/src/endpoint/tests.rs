@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod reconcile;
+mod service;
 
 use std::fs;
 use std::rc::Rc;

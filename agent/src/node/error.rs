@@ -88,6 +88,12 @@ pub enum NodeError {
         /// What would do.
         modules: String,
     },
+    /// There is no shaper.
+    #[error("no limit can be held: {why}")]
+    CannotLimit {
+        /// What was said when it was to be made.
+        why: String,
+    },
     /// There is a route already, and it is not ours.
     #[error("a route to {range} that is not weft's is in the way: remove it, or the range from its peer")]
     RouteTaken {

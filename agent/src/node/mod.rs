@@ -12,6 +12,7 @@ mod rcu;
 mod removal;
 mod routes;
 pub(crate) mod shaper;
+mod sockets;
 mod sysctl;
 mod tables;
 mod uplinks;
@@ -22,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use weft_cni::api::Origin;
+use weft_cni::api::{Origin, PortMapping};
 use weft_cni::mac::Mac;
 
 use self::error::failed;
@@ -31,12 +32,14 @@ use self::netlink::Socket;
 use self::removal::Removal;
 use self::worker::Worker;
 use crate::endpoint::Endpoint;
+use crate::text;
 
 pub use error::NodeError;
 pub use overlay::{OverlayDevice, OverlaySpec};
 pub use peer_routes::{PeerRoute, PeerRoutes, RouteFailure};
 pub use rcu::{Expedite, Window};
 pub use shaper::{Class, Method, Shaper, ShaperMode};
+pub use sockets::{Holder, Listener, Taken};
 pub use tables::{Tables, Towards};
 pub use uplinks::{Search, Uplink, Uplinks};
 
@@ -215,6 +218,24 @@ impl Node {
     /// A request that the kernel refused.
     pub async fn addresses(&self) -> Result<Vec<IpAddr>, NodeError> {
         self.worker.run(|socket| Ok(addresses::all(socket)?.into_iter().map(|(address, _)| address).collect())).await
+    }
+
+    /// The first of these ports that a process of the node has.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
+    pub async fn taken(&self, ports: Vec<PortMapping>) -> Result<Option<Taken>, NodeError> {
+        let taken = tokio::task::spawn_blocking(move || sockets::taken(&ports));
+        taken.await.map_err(|_| NodeError::Stopped)?
+    }
+
+    /// Begins to end the node's connections to these addresses, of which nobody is left; nobody waits for it.
+    pub fn sever(&self, addresses: Vec<IpAddr>) {
+        drop(tokio::task::spawn_blocking(move || match sockets::sever(&addresses) {
+            Ok(0) => {}
+            Ok(count) => log::debug!("{count} connections of the node to {addresses:?} ended"),
+            Err(error) => log::warn!("connections of the node to {addresses:?}: {}", text::chain(&error)),
+        }));
     }
 
     /// Removes every device and route of ours; sysctls stay as they are.

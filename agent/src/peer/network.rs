@@ -17,6 +17,7 @@ use weft_cni::api::OverlayStatus;
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
 use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
 pub(crate) struct Network {
     node: Node,
     datapath: Arc<Datapath>,
+    shaping: Rc<Shaping>,
     settings: Settings,
     lists: watch::Receiver<Listing>,
     news: watch::Receiver<u64>,
@@ -87,6 +89,7 @@ impl Network {
     pub(crate) async fn start(
         node: Node,
         datapath: Arc<Datapath>,
+        shaping: Rc<Shaping>,
         settings: Settings,
         lists: watch::Receiver<Listing>,
         view: Rc<View>,
@@ -95,6 +98,7 @@ impl Network {
         let mut network = Self {
             node,
             datapath,
+            shaping,
             settings,
             lists,
             news,
@@ -154,6 +158,7 @@ impl Network {
             self.routes = None;
             // The rest does without: pods of this node reach each other all the same.
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
+            problems.extend(self.shaping.mend().await.err().map(|error| text::chain(&error)));
         }
         let set = known.clone().unwrap_or_default();
         let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;

@@ -98,6 +98,10 @@ impl Limit {
     /// Bytes of a packet that is to be segmented, at most.
     const GSO: u64 = 65536;
     const SECOND: u64 = 1_000_000_000;
+    /// Nanoseconds of its rate that a pod may always be ahead: a timer may be late by some of them.
+    const LEAST_BURST_NS: u64 = 5_000_000;
+    /// Full packets that it may always be ahead.
+    const LEAST_BURST_PACKETS: u64 = 4;
 
     /// Nanoseconds that so many bytes take; not for long when there is no limit.
     #[inline(always)]
@@ -134,6 +138,12 @@ impl Limit {
         let time = self.rate / (Self::SECOND / Self::QUEUE_NS);
         let packets = Self::QUEUE_PACKETS * packet;
         if packets > time { packets } else { time }
+    }
+
+    /// The smallest burst with which the rate is reached, as nanoseconds of it, where a full packet has so many bytes.
+    pub const fn least_burst_ns(&self, packet: u64) -> u64 {
+        let packets = self.time_ns(Self::LEAST_BURST_PACKETS * packet);
+        if packets > Self::LEAST_BURST_NS { packets } else { Self::LEAST_BURST_NS }
     }
 
     /// Counts a packet that came to the queue and gives it its time to leave, in nanoseconds of the monotonic clock;

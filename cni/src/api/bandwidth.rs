@@ -32,6 +32,56 @@ pub struct RateLimit {
     pub burst: u64,
 }
 
+impl RateLimit {
+    /// The smallest rate, in bits a second: below it a single packet takes more than ten seconds. Kubernetes draws the
+    /// same line.
+    pub const MIN_RATE: u64 = 1000;
+    /// The largest rate, in bits a second. Kubernetes draws the same line.
+    pub const MAX_RATE: u64 = 1_000_000_000_000_000;
+    /// The largest burst in bits: 4 GiB, as the reference plugin has it.
+    pub const MAX_BURST: u64 = 8 * u32::MAX as u64;
+
+    /// Whether such a limit can be held.
+    ///
+    /// # Errors
+    /// Its rate or its burst is out of range.
+    pub const fn check(&self) -> Result<(), RateError> {
+        let Self { rate, burst } = *self;
+        if rate < Self::MIN_RATE {
+            Err(RateError::Slow { rate })
+        } else if rate > Self::MAX_RATE {
+            Err(RateError::Fast { rate })
+        } else if burst > Self::MAX_BURST {
+            Err(RateError::Burst { burst })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A limit that cannot be held.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RateError {
+    /// Less than [`RateLimit::MIN_RATE`].
+    #[error("{rate} bit/s is too slow: give at least {} bit/s, or no limit", RateLimit::MIN_RATE)]
+    Slow {
+        /// Bits a second.
+        rate: u64,
+    },
+    /// More than [`RateLimit::MAX_RATE`].
+    #[error("{rate} bit/s is too fast: give at most {} bit/s, or no limit", RateLimit::MAX_RATE)]
+    Fast {
+        /// Bits a second.
+        rate: u64,
+    },
+    /// More than [`RateLimit::MAX_BURST`].
+    #[error("{burst} bits are too many: give at most {} bits, or 0 for what suits the rate", RateLimit::MAX_BURST)]
+    Burst {
+        /// Bits.
+        burst: u64,
+    },
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(burst: &u64) -> bool {
     *burst == 0

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     AddressUnavailable,
     /// A pool has no address left.
     PoolExhausted,
+    /// A port of the node is another pod's, or a process listens there.
+    PortTaken,
     /// Kernel, maps or record differ from what they should be.
     Mismatch,
     /// Not now: starting, stopping, or another request holds the attachment.

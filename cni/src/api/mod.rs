@@ -36,12 +36,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::mac::Mac;
 
-pub use bandwidth::{Bandwidth, LimitCounters, LimitUse, RateLimit};
+pub use bandwidth::{Bandwidth, LimitCounters, LimitUse, RateError, RateLimit};
 pub use error::{ApiError, ErrorKind};
 pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Translations};
 pub use peer::{PeerInfo, PeerWay};
-pub use port::{PortInfo, PortMapping, PortProtocol};
-pub use status::{Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount};
+pub use port::{PortInfo, PortMapping, PortProtocol, share};
+pub use status::{
+    BandwidthStatus, Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, Status, UplinkStatus, VerdictCount,
+};
 
 /// Where the agent listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/weft/agent.sock";

@@ -33,6 +33,9 @@ pub struct Status {
     /// The ways off the node.
     #[serde(default)]
     pub network: NetworkStatus,
+    /// What holds the limits of pods.
+    #[serde(default)]
+    pub bandwidth: BandwidthStatus,
     /// The tables of flows, as the last sweep found them.
     #[serde(default)]
     pub tables: Vec<TableUse>,
@@ -53,6 +56,19 @@ pub struct NetworkStatus {
     pub peers: usize,
     /// MTU that new pods get, in bytes.
     pub pod_mtu: u32,
+}
+
+/// What holds the limits of pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BandwidthStatus {
+    /// `edt` (a departure time for each packet), `htb` (a class for each pod and direction) or `none`.
+    pub method: String,
+    /// Pods with a limit.
+    pub limited: u64,
+    /// Why no limit can be held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The overlay between nodes.

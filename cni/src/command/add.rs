@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::api::{AttachmentKey, Bandwidth, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin};
+use crate::api::{AttachmentKey, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin};
 use crate::client::Client;
 use crate::command::failure::Failure;
 use crate::command::release::release;
@@ -110,8 +110,8 @@ fn join(
         pod_mac: veth.pod_mac,
         addresses: assignment.addresses.iter().map(ipnet::IpNet::addr).collect(),
         mtu,
-        ports: Vec::new(),
-        bandwidth: Bandwidth::default(),
+        ports: request.service.ports,
+        bandwidth: request.service.bandwidth,
     };
     client.put::<IgnoredAny>(&path::attachment(&pod.key), &endpoint, call.deadline)?;
     wait_until_usable(&mut pod.netlink, &endpoint.addresses)?;

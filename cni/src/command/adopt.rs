@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::api::{AttachmentKey, Bandwidth, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin, PodRef};
+use crate::api::{AttachmentKey, EndpointSpec, IpamRequest, Lease, LeaseRequest, Origin, PodRef};
 use crate::command::failure::Failure;
 use crate::command::release::release;
 use crate::command::{Call, UNDO_DEADLINE};
@@ -15,6 +15,7 @@ use crate::link::inspect::{Link, link_by_index, link_by_name, namespace_id};
 use crate::link::netlink::Netlink;
 use crate::link::netns::Netns;
 use crate::path;
+use crate::spec::conf::Service;
 use crate::spec::prev_result::{PrevResult, PrevResultError};
 
 /// Hands the pair over to the agent and passes the previous result on.
@@ -26,13 +27,13 @@ pub(super) fn adopt(
     pod: Option<PodRef>,
     prev: PrevResult,
 ) -> Result<Value, Failure> {
-    call.conf.check_chained()?;
+    let service = call.conf.chained()?;
     let (index, _) = prev.interface(&key.ifname, netns_path)?;
     let addresses = prev.addresses(index);
     if addresses.is_empty() {
         return Err(PrevResultError::NoAddress { ifname: key.ifname }.into());
     }
-    let endpoint = find_pair(&key.ifname, netns_path, netns, addresses)?;
+    let endpoint = find_pair(&key.ifname, netns_path, netns, addresses, service)?;
     let request = LeaseRequest {
         key,
         network: call.conf.name.clone(),
@@ -51,7 +52,13 @@ pub(super) fn adopt(
 }
 
 /// Both ends as the kernel knows them.
-fn find_pair(ifname: &str, netns_path: &str, netns: &Netns, addresses: Vec<IpAddr>) -> Result<EndpointSpec, Failure> {
+fn find_pair(
+    ifname: &str,
+    netns_path: &str,
+    netns: &Netns,
+    addresses: Vec<IpAddr>,
+    service: Service,
+) -> Result<EndpointSpec, Failure> {
     let mut inside = netns.enter(Netlink::open)??;
     let absent = || PrevResultError::NoInterface { ifname: ifname.to_owned(), netns: netns_path.to_owned() };
     let elsewhere = || PrevResultError::PeerElsewhere { ifname: ifname.to_owned() };
@@ -73,7 +80,7 @@ fn find_pair(ifname: &str, netns_path: &str, netns: &Netns, addresses: Vec<IpAdd
         pod_mac: end.mac,
         addresses,
         mtu: end.mtu,
-        ports: Vec::new(),
-        bandwidth: Bandwidth::default(),
+        ports: service.ports,
+        bandwidth: service.bandwidth,
     })
 }

@@ -166,6 +166,7 @@ fn of_client(error: &ClientError) -> u32 {
             ErrorKind::Exists => code::EXISTS,
             ErrorKind::AddressUnavailable => code::ADDRESS_UNAVAILABLE,
             ErrorKind::PoolExhausted => code::POOL_EXHAUSTED,
+            ErrorKind::PortTaken => code::PORT_TAKEN,
             ErrorKind::Mismatch => code::MISMATCH,
             ErrorKind::Busy => code::TRY_AGAIN,
             ErrorKind::Io => code::IO,

@@ -66,7 +66,7 @@ type Mistake<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<u8>, u32, &'a str);
 
 #[test]
 fn every_mistake_has_its_code_and_its_name() {
-    let port = json!({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]}});
+    let port = json!({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 0, "protocol": "tcp"}]}});
     let old = |version: &str| nowhere(&json!({"cniVersion": version}));
     let prev = json!({"prevResult": {"interfaces": [{"name": "eth1", "sandbox": "/dev/null"}]}});
     let chained = json!({
@@ -89,7 +89,7 @@ fn every_mistake_has_its_code_and_its_name() {
         ("ADD", &[], nowhere(&json!({"name": ""})), 7, "name"),
         ("ADD", &[], nowhere(&json!({"mtu": 1})), 7, "mtu"),
         ("STATUS", &[], nowhere(&json!({"agentsocket": "/a"})), 7, "agentSocket"),
-        ("ADD", &[], nowhere(&port), 2, "portMappings"),
+        ("ADD", &[], nowhere(&port), 7, "runtimeConfig.portMappings[0].containerPort: 0 is no port"),
         ("ADD", &[], nowhere(&prev), 7, "prevResult"),
         ("ADD", &[], nowhere(&chained), 2, "runtimeConfig.ips"),
         ("ADD", &[], nowhere(&json!({"ipam": {"type": "fake"}})), 4, "CNI_PATH"),
@@ -237,6 +237,7 @@ fn refusals_of_the_agent_have_codes() {
         ("exists", 102),
         ("address-unavailable", 103),
         ("pool-exhausted", 104),
+        ("port-taken", 107),
         ("mismatch", 101),
         ("io", 5),
         ("kernel", 100),

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::api::{AttachmentKey, DEFAULT_SOCKET, IpRange, PodRef};
+use crate::api::{AttachmentKey, Bandwidth, DEFAULT_SOCKET, IpRange, PodRef, PortMapping};
 use crate::mac::Mac;
 use crate::spec::address::RequestedAddress;
 use crate::spec::args::Args;
+use crate::spec::bandwidth::BandwidthError;
 use crate::spec::env::is_identifier;
 use crate::spec::prev_result::{PrevResult, PrevResultError};
 use crate::spec::result::Dns;
-use crate::spec::runtime_config::{Bandwidth, RuntimeConfig};
+use crate::spec::runtime_config::RuntimeConfig;
 use crate::spec::version::Version;
 
 /// Keys that weft acts on or the specification defines; any other may belong to another plugin of the chain.
@@ -55,6 +56,14 @@ pub(crate) struct Request {
     pub(crate) mac: Option<Mac>,
     pub(crate) dns: Dns,
     pub(crate) pod: Option<PodRef>,
+    pub(crate) service: Service,
+}
+
+/// What a pod is given whoever made its interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) ports: Vec<PortMapping>,
+    pub(crate) bandwidth: Bandwidth,
 }
 
 /// The configuration is JSON, but wrong.
@@ -74,6 +83,10 @@ pub(crate) enum ConfError {
     Field { path: String, source: serde_json::Error },
     #[error("{path} mixes IPv4 and IPv6: write one range set for each family")]
     MixedFamilies { path: String },
+    #[error("{path}: {mapping} is asked for by portMappings[{first}] already: leave one of them out")]
+    SamePort { path: String, mapping: PortMapping, first: usize },
+    #[error("runtimeConfig.bandwidth.{0}")]
+    Bandwidth(#[from] BandwidthError),
     #[error("unknown key {found:?}: write {known:?}")]
     NearMiss { found: String, known: &'static str },
     #[error("{path} is not supported{hint}: {value}")]
@@ -112,6 +125,7 @@ impl NetConf {
     /// Reads and checks everything that an ADD without a previous result acts on.
     pub(crate) fn request(&self, args: Args) -> Result<Request, ConfError> {
         let runtime = self.runtime_config()?;
+        let service = service(&runtime)?;
         let of_runtime: Vec<_> = runtime.ips.iter().map(|ip| ip.0).collect();
         let ips = [of_runtime, self.ips_of_args()?, args.ips].into_iter().find(|ips| !ips.is_empty());
         let dns = Dns::from(runtime.dns);
@@ -123,19 +137,20 @@ impl NetConf {
             mac: runtime.mac.or(args.mac),
             dns: if dns.is_empty() { field(&self.object, "dns")?.unwrap_or_default() } else { dns },
             pod: args.pod,
+            service,
         })
     }
 
-    /// Refuses what a chained weft-cni, which only adopts an interface, cannot do.
-    pub(crate) fn check_chained(&self) -> Result<(), ConfError> {
-        self.runtime_config()?;
+    /// Reads what a chained weft-cni acts on, and refuses what one cannot do that only adopts an interface.
+    pub(crate) fn chained(&self) -> Result<Service, ConfError> {
+        let service = service(&self.runtime_config()?)?;
         if self.ipam.is_some() {
             return Err(ConfError::ChainedIpam);
         }
         for key in ["ips", "mac", "ipRanges"] {
             self.refuse(key, " of a chained weft-cni, let the plugin before it have it")?;
         }
-        Ok(())
+        Ok(service)
     }
 
     /// `prevResult`, if there is one that says anything.
@@ -161,11 +176,13 @@ impl NetConf {
 
     fn runtime_config(&self) -> Result<RuntimeConfig, ConfError> {
         let runtime: RuntimeConfig = field(&self.object, "runtimeConfig")?.unwrap_or_default();
-        if !runtime.port_mappings.is_empty() {
-            self.refuse("portMappings", "")?;
-        }
-        if runtime.bandwidth != Bandwidth::default() {
-            self.refuse("bandwidth", "")?;
+        if let Some((key, value)) = runtime.bandwidth.unsupported() {
+            let path = format!("runtimeConfig.bandwidth.{key}");
+            return Err(ConfError::Unsupported {
+                path,
+                value,
+                hint: ", a limit is for all that a pod sends or is sent",
+            });
         }
         // With delegated IPAM a capability may be for the other plugin.
         if self.ipam.is_none() {
@@ -208,6 +225,17 @@ impl NetConf {
         let ips: Vec<RequestedAddress> = decode(ips, "args.cni.ips")?;
         Ok(ips.into_iter().map(|ip| ip.0).collect())
     }
+}
+
+fn service(runtime: &RuntimeConfig) -> Result<Service, ConfError> {
+    let ports: Vec<_> = runtime.port_mappings.iter().map(|mapping| mapping.0.clone()).collect();
+    for (at, mapping) in ports.iter().enumerate() {
+        if let Some(first) = ports[..at].iter().position(|earlier| earlier.overlaps(mapping)) {
+            let path = format!("runtimeConfig.portMappings[{at}].hostPort");
+            return Err(ConfError::SamePort { path, mapping: mapping.clone(), first });
+        }
+    }
+    Ok(Service { ports, bandwidth: runtime.bandwidth.limits()? })
 }
 
 fn ipam_type(object: &Map<String, Value>) -> Result<Option<String>, ConfError> {

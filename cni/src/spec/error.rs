@@ -36,6 +36,8 @@ pub mod code {
     pub const DELEGATE: u32 = 105;
     /// The kernel refused a request of weft-cni.
     pub const KERNEL: u32 = 106;
+    /// A port of the node is another pod's, or a process listens there; the message names the holder.
+    pub const PORT_TAKEN: u32 = 107;
 }
 
 /// An error as a plugin prints it.

@@ -6,14 +6,19 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::api::IpRange;
+use crate::spec::runtime_config::optional_address;
 
-/// The key as it is written.
+/// The key as it is written; runtimes that encode Go structures without tags begin the names with a capital.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
+    #[serde(alias = "Subnet")]
     subnet: IpNet,
+    #[serde(default, alias = "RangeStart", deserialize_with = "optional_address")]
     range_start: Option<IpAddr>,
+    #[serde(default, alias = "RangeEnd", deserialize_with = "optional_address")]
     range_end: Option<IpAddr>,
+    #[serde(default, alias = "Gateway", deserialize_with = "optional_address")]
     gateway: Option<IpAddr>,
 }
 
@@ -104,6 +109,8 @@ mod tests {
     fn bounds_default_to_the_subnets() {
         assert_eq!(ranges(r#"{"subnet":"10.1.2.0/24"}"#).unwrap(), ["10.1.2.1-10.1.2.254"]);
         assert_eq!(ranges(r#"{"subnet":"fd00::/126"}"#).unwrap(), ["fd00::1-fd00::3"]);
+        let text = r#"{"Subnet":"10.1.2.0/30","RangeStart":"","RangeEnd":"","Gateway":""}"#;
+        assert_eq!(ranges(text).unwrap(), ["10.1.2.1-10.1.2.2"]);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU16;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::mac::Mac;
 use crate::spec::address::RequestedAddress;
+use crate::spec::bandwidth::Bandwidth;
+use crate::spec::port_mapping::PortMapping;
 use crate::spec::range::SubnetRange;
 use crate::spec::result::Dns;
 
@@ -37,49 +38,14 @@ pub(crate) struct RuntimeConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RuntimeDns {
-    #[serde(default, alias = "nameservers", deserialize_with = "or_default")]
+    #[serde(default, alias = "Servers", alias = "nameservers", deserialize_with = "or_default")]
     servers: Vec<IpAddr>,
-    #[serde(default, alias = "search", deserialize_with = "or_default")]
+    #[serde(default, alias = "Searches", alias = "search", deserialize_with = "or_default")]
     searches: Vec<String>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, alias = "Domain", deserialize_with = "or_default")]
     domain: String,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, alias = "Options", deserialize_with = "or_default")]
     options: Vec<String>,
-}
-
-/// One entry of the `portMappings` capability.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "decoded for its types alone until weft maps ports")]
-pub(crate) struct PortMapping {
-    host_port: NonZeroU16,
-    container_port: NonZeroU16,
-    #[serde(default)]
-    protocol: Protocol,
-    #[serde(default, rename = "hostIP", deserialize_with = "optional_address")]
-    host_ip: Option<IpAddr>,
-}
-
-/// Protocols that have ports.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) enum Protocol {
-    #[default]
-    #[serde(rename = "tcp", alias = "TCP")]
-    Tcp,
-    #[serde(rename = "udp", alias = "UDP")]
-    Udp,
-    #[serde(rename = "sctp", alias = "SCTP")]
-    Sctp,
-}
-
-/// The `bandwidth` capability: bits a second and bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct Bandwidth {
-    ingress_rate: u64,
-    ingress_burst: u64,
-    egress_rate: u64,
-    egress_burst: u64,
 }
 
 impl From<RuntimeDns> for Dns {

@@ -56,7 +56,7 @@ fn measure(
     for (measure, target) in [(ROUND_TRIPS, Some(Target::AtMost(1.05))), (STREAM, stream)] {
         for family in Family::BOTH {
             let address = ours.pods[1].address(family)?;
-            let weft = Line { label: "weft", client: ours.pods[0].netns(), server: ours.pods[1].netns(), address };
+            let weft = Line::direct("weft", ours.pods[0].netns(), ours.pods[1].netns(), address);
             let mut lines: Vec<Line<'_>> = beside.iter().map(|(label, hand)| hand.line(label, family)).collect();
             lines.insert(1, weft);
             let aim = target.map(|target| Aim { line: 1, target });

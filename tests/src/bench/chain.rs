@@ -63,6 +63,11 @@ impl Chain {
         Self::reference(site, "bridge", |ipam| vec![Self::bridge_plugin(false, ipam)])
     }
 
+    /// The same that masquerades: what comes before portmap and bandwidth on a node that wants them.
+    pub(super) fn masquerading(site: &Arc<Site>) -> Result<Self> {
+        Self::reference(site, "bridge", |ipam| vec![Self::bridge_plugin(true, ipam)])
+    }
+
     /// What a node that wants host ports and limits has: a bridge that masquerades, portmap and bandwidth.
     pub(super) fn full(site: &Arc<Site>) -> Result<Self> {
         Self::reference(site, "full chain", |ipam| {
@@ -120,12 +125,18 @@ impl Chain {
 
     /// ADD of the pod with that number. The caller is in the node's namespace.
     pub(super) fn add(&self, sandbox: &Sandbox, number: usize) -> Result<Joined> {
-        self.add_by(self.network.clone(), sandbox, number)
+        let network = self.network.clone();
+        let network = if network.plugins.len() == 1 { network } else { network.offering(wishes(number)) };
+        self.add_by(network, sandbox)
+    }
+
+    /// [`Self::add`] of a pod for which the runtime has these capabilities.
+    pub(super) fn add_wishing(&self, sandbox: &Sandbox, wishes: &Value) -> Result<Joined> {
+        self.add_by(self.network.clone().offering(wishes.clone()), sandbox)
     }
 
     /// [`Self::add`] with a network that is nearly the chain's own.
-    pub(super) fn add_by(&self, network: Network, sandbox: &Sandbox, number: usize) -> Result<Joined> {
-        let network = if network.plugins.len() == 1 { network } else { network.offering(wishes(number)) };
+    pub(super) fn add_by(&self, network: Network, sandbox: &Sandbox) -> Result<Joined> {
         let attachment = sandbox.attachment.clone();
         let mut result = None;
         for plugin in &network.plugins {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::{env, thread};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,7 @@ use crate::netns::Netns;
 use crate::node::Family;
 
 /// Where servers listen.
-const PORT: u16 = 7007;
+pub(super) const PORT: u16 = 7007;
 
 /// A client, a server and what lies between.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,15 @@ pub(super) struct Line<'a> {
     pub(super) server: &'a Netns,
     /// The server's.
     pub(super) address: IpAddr,
+    /// Whom the client asks, at the port of the server, if not the server itself.
+    pub(super) asked: Option<IpAddr>,
+}
+
+impl<'a> Line<'a> {
+    /// A line on which the client asks for the server's own address.
+    pub(super) fn direct(label: &'static str, client: &'a Netns, server: &'a Netns, address: IpAddr) -> Self {
+        Self { label, client, server, address, asked: None }
+    }
 }
 
 /// What is measured on each line.
@@ -95,7 +104,15 @@ pub(super) fn send(lines: &[Line<'_>], measure: &Measure, millis: usize) -> Resu
     let mut said = String::new();
     let out = server.stdout.take().context("a process without standard output")?;
     BufReader::new(out).read_line(&mut said).context("wait for the servers")?;
-    let client = end(lines, Side::Client, measure.kind, 0, millis)?.stderr(Stdio::inherit()).output();
+    let mut client = end(lines, Side::Client, measure.kind, 0, millis)?;
+    client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // All of its sockets are below the node whose programs see what a process of the node connects to.
+    let inside = lines.iter().map(|line| line.client).find(|netns| netns.cgroup().is_some());
+    let client = match inside {
+        Some(netns) => netns.enter(|| client.spawn())?,
+        None => client.spawn(),
+    };
+    let client = client.and_then(Child::wait_with_output);
     // Its standard input ends, and so does the server.
     drop(server.stdin.take());
     server.wait().context("wait for the servers")?;
@@ -124,8 +141,11 @@ fn end(lines: &[Line<'_>], side: Side, kind: Kind, cpu: usize, millis: usize) ->
     command.args(["traffic".into(), word(side.to_possible_value()), word(kind.to_possible_value())]);
     command.args([cpu.to_string(), millis.to_string()]);
     for line in lines {
-        let netns = if side == Side::Server { line.server } else { line.client };
-        let server = SocketAddr::new(line.address, PORT);
+        let (netns, address) = match side {
+            Side::Server => (line.server, line.address),
+            Side::Client => (line.client, line.asked.unwrap_or(line.address)),
+        };
+        let server = SocketAddr::new(address, PORT);
         command.arg(Way { netns: netns.path().to_owned(), server }.to_string());
     }
     Ok(command)

@@ -31,6 +31,8 @@ pub enum Target {
     AtMost(f64),
     /// This or more.
     AtLeast(f64),
+    /// Between these two.
+    Within(f64, f64),
 }
 
 impl Target {
@@ -38,6 +40,7 @@ impl Target {
         match self {
             Self::AtMost(limit) => value <= limit,
             Self::AtLeast(limit) => value >= limit,
+            Self::Within(least, most) => (least..=most).contains(&value),
         }
     }
 }
@@ -85,5 +88,7 @@ mod tests {
     fn a_limit_is_reached_by_itself() {
         assert!(Target::AtMost(3.0).is_reached_by(3.0) && !Target::AtMost(3.0).is_reached_by(3.1));
         assert!(Target::AtLeast(0.9).is_reached_by(0.9) && !Target::AtLeast(0.9).is_reached_by(0.8));
+        let within = Target::Within(0.95, 1.01);
+        assert!(within.is_reached_by(1.01) && !within.is_reached_by(1.02) && !within.is_reached_by(0.94));
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let host: Mac = host[0]["address"].as_str().context("no MAC")?.parse()?;
     let frames = frames(&flooder, host)?;
     let address = fabric.world_address(Family::V4);
-    let line = Line { label: "neighbour", client: ours.pods[0].netns(), server: fabric.world(), address };
+    let line = Line::direct("neighbour", ours.pods[0].netns(), fabric.world(), address);
     let (mut calm, mut beside, mut sent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         calm.push(rate(line)?);

@@ -80,7 +80,7 @@ impl Hand {
 
     /// The line from the first node's pod to the second's.
     pub(super) fn line(&self, label: &'static str, family: Family) -> Line<'_> {
-        Line { label, client: self.pod(1), server: self.pod(2), address: Self::address(2, family) }
+        Line::direct(label, self.pod(1), self.pod(2), Self::address(2, family))
     }
 
     /// The address of the pod on the node of that number.

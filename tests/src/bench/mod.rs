@@ -1,6 +1,7 @@
 //! The figures: weft beside the reference plugins, a bare veth pair and what the kernel has, interleaved in one run.
 
 mod across;
+mod add_limits;
 mod agent;
 mod chain;
 mod ends;
@@ -8,9 +9,13 @@ mod figure;
 mod flood;
 mod flows;
 mod hand;
+mod hostport;
+mod limits;
+mod load;
 mod parallel;
 mod paths;
 mod peers;
+mod plot;
 mod program;
 mod relay;
 mod requests;
@@ -23,6 +28,7 @@ mod translate;
 mod world;
 
 use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +72,12 @@ pub enum Group {
     Peers,
     /// A pod that floods, and its neighbour
     Flood,
+    /// Ports of the node that are pods', with up to 10,000 of them
+    Hostport,
+    /// What mappings and limits add to an ADD
+    AddLimits,
+    /// Rates that limited pods reach
+    Limits,
 }
 
 /// What every group works with.
@@ -73,6 +85,8 @@ pub enum Group {
 struct Bench {
     site: Arc<Site>,
     quick: bool,
+    /// Where the group of limits draws what it measured.
+    plot: Option<PathBuf>,
     sandboxes: OnceCell<Vec<Sandbox>>,
 }
 
@@ -111,10 +125,12 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-/// Measures these groups; a group that fails does not keep the others from being measured.
-pub fn run(groups: &[Group], quick: bool) -> Result<Report> {
+/// Measures these groups; a group that fails does not keep the others from being measured. Draws the limits, if told
+/// where.
+pub fn run(groups: &[Group], quick: bool, plot: Option<&Path>) -> Result<Report> {
     let started = Instant::now();
-    let bench = Bench { site: Site::open("weft-bench")?, quick, sandboxes: OnceCell::new() };
+    let plot = plot.map(Path::to_owned);
+    let bench = Bench { site: Site::open("weft-bench")?, quick, plot, sandboxes: OnceCell::new() };
     let mut figures = Figures::default();
     let mut failures = Vec::new();
     for &group in groups {
@@ -133,6 +149,9 @@ pub fn run(groups: &[Group], quick: bool) -> Result<Report> {
             Group::Flows => flows::measure,
             Group::Peers => peers::measure,
             Group::Flood => flood::measure,
+            Group::Hostport => hostport::measure,
+            Group::AddLimits => add_limits::measure,
+            Group::Limits => limits::measure,
         };
         if let Err(error) = measure(&bench, &mut figures) {
             failures.push(format!("{group:?}: {error:#}"));

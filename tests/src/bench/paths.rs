@@ -58,7 +58,7 @@ impl Path {
     /// Its line for this family, if the server has an address of it.
     fn line(&self, family: Family) -> Option<Line<'_>> {
         let address = self.addresses.iter().copied().find(|address| family.has(address))?;
-        Some(Line { label: self.label, client: &self.client.netns, server: &self.server.netns, address })
+        Some(Line::direct(self.label, &self.client.netns, &self.server.netns, address))
     }
 }
 

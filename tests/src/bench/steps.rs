@@ -50,10 +50,10 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let network = chain.through(&relay.socket);
     let (mut spawns, mut versions, mut adds, mut dels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     chain.netns().enter(|| -> Result<()> {
-        for (number, sandbox) in sandboxes.iter().enumerate().take(pods) {
+        for sandbox in sandboxes.iter().take(pods) {
             spawns.push(spawn()?);
             versions.push(timed(|| chain.version())?.0);
-            let (row, pod) = relay.watch(&ADD, || chain.add_by(network.clone(), sandbox, number))?;
+            let (row, pod) = relay.watch(&ADD, || chain.add_by(network.clone(), sandbox))?;
             adds.push(row);
             settle();
             dels.push(relay.watch(&DEL, || chain.del(&pod))?.0);

@@ -48,6 +48,9 @@ fn title(group: Group) -> &'static str {
         Group::Flows => "A million live flows",
         Group::Peers => "Other nodes",
         Group::Flood => "A pod floods, its neighbour connects",
+        Group::Hostport => "Ports of the node that are pods'",
+        Group::AddLimits => "ADD with three mappings and limits",
+        Group::Limits => "Limits: rate reached / asked, by bytes of IP packets",
     }
 }
 
@@ -56,6 +59,7 @@ fn verdict(figure: &Figure) -> String {
     let aim = match target {
         Target::AtMost(limit) => format!("at most {}", digits(limit, figure.unit)),
         Target::AtLeast(limit) => format!("at least {}", digits(limit, figure.unit)),
+        Target::Within(least, most) => format!("{} to {}", digits(least, figure.unit), digits(most, figure.unit)),
     };
     format!("{aim:<15}  {}", if reached { "reached" } else { "MISSED" })
 }

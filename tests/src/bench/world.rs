@@ -36,11 +36,8 @@ pub(super) fn measure(bench: &Bench, figures: &mut Figures) -> Result<()> {
 /// Whom the pods talk to is on their node's own link: whatever lies beyond takes the same of all, and hides what the
 /// nodes take.
 fn lines<'a>(hand: &'a Hand, routed: &'a Hand, ours: &'a Ours, family: Family) -> [Line<'a>; 3] {
-    let out = |label, client, fabric: &'a Fabric| Line {
-        label,
-        client,
-        server: fabric.core().netns(),
-        address: fabric.member(1).gateway(family),
+    let out = |label, client, fabric: &'a Fabric| {
+        Line::direct(label, client, fabric.core().netns(), fabric.member(1).gateway(family))
     };
     [
         out("nftables", hand.pod(1), hand.fabric()),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use weft_tests::bench::{self, Group, traffic};
 
@@ -20,6 +20,9 @@ struct Cli {
     /// Writes the figures as JSON as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draws the rates that limited pods reach as SVG; their group has to be measured
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Measures only this group (repeatable)
     #[arg(long, value_name = "GROUP")]
     only: Vec<Group>,
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
 fn figures(cli: &Cli) -> Result<ExitCode> {
     let groups = if cli.only.is_empty() { Group::value_variants() } else { &cli.only };
-    let report = bench::run(groups, cli.quick)?;
+    ensure!(cli.plot.is_none() || groups.contains(&Group::Limits), "--plot draws the group limits: add --only limits");
+    let report = bench::run(groups, cli.quick, cli.plot.as_deref())?;
     print!("{}", bench::table(&report));
     if let Some(path) = &cli.json {
         let json = serde_json::to_string_pretty(&report).context("write the figures as JSON")?;

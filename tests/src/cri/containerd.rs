@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::cgroup::Cgroup;
 use super::client::{Client, Sandbox};
 use super::image;
+use crate::cgroup::Cgroup;
 use crate::daemon::Daemon;
 use crate::exec;
 use crate::need;

@@ -1,6 +1,5 @@
 //! A container runtime on a node: containerd, and the part of Kubernetes' Container Runtime Interface that makes pods.
 
-mod cgroup;
 mod client;
 mod containerd;
 mod grpc;

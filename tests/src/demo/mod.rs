@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: nodes and pods, shown while they come, talk and go.
 
 mod nodes;
+mod publish;
 mod screen;
 mod stage;
 mod ways;
@@ -72,6 +73,7 @@ fn show(screen: &Screen, site: &Arc<Site>) -> Result<Stage> {
     let stage = Stage::set(screen, site)?;
     stage.talk(screen)?;
     stage.catch_a_liar(screen)?;
+    stage.publish(screen)?;
     stage.restart_the_agent(screen)?;
     stage.look_inside(screen)?;
     Ok(stage)

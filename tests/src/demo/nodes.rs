@@ -113,7 +113,7 @@ impl Nodes {
             ];
             for (whom, address, due) in targets {
                 screen.step(&format!("{name} fetches {} from {whom}", super::stage::url(address)), || {
-                    let page = web::fetch_soon(client.netns(), address)?;
+                    let page = web::fetch_soon(client.netns(), (address, web::PORT).into())?;
                     ensure!(page.trim_end() == format!("hello, {due}"), "the page says {page:?}, {due} was due");
                     Ok(((), format!("{:?}", page.trim_end())))
                 })?;

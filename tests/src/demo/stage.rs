@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use weft_abi::{Direction, Reason, map};
 
 use crate::daemon::Daemon;
-use crate::node::{Family, Node, Settings};
+use crate::node::{Family, Node, Settings, Uplink};
 use crate::packet::FrameSocket;
 use crate::packet::craft::{self, Link};
 use crate::pod::{Pod, Sandbox};
@@ -30,23 +30,25 @@ const PAGE: &str = "hello from a pod\n";
 pub(super) struct Stage {
     server: Daemon,
     web: Pod,
-    client: Pod,
+    pub(super) client: Pod,
     guest: Pod,
-    node: Node,
+    pub(super) world: Uplink,
+    pub(super) node: Node,
 }
 
 impl Stage {
     /// Starts the node and attaches the pods.
     pub(super) fn set(screen: &Screen, site: &Arc<Site>) -> Result<Self> {
-        screen.part("A node of its own: a network namespace, a BPF filesystem and an agent");
-        let node = screen.step("weft-agent is ready", || {
+        screen.part("A node of its own: a network namespace, a BPF filesystem, an agent, and a world beyond it");
+        let (node, world) = screen.step("weft-agent is ready", || {
             let name = format!("{}-node", site.name());
             let node = Node::named(Arc::clone(site), &name, Settings::new(None))?;
+            let world = Uplink::join(&node, 1500)?;
             node.start_agent()?;
             let status = node.weft_json(&["status"])?;
             let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
             let detail = format!("kernel {}, programs attached by {}", word("kernel"), word("attach"));
-            Ok((node, detail))
+            Ok(((node, world), detail))
         })?;
         screen.part("Three pods join: weft-cni ADD, as a container runtime executes it");
         let attach = |name: &str| {
@@ -62,7 +64,7 @@ impl Stage {
         let (web, client, guest) = (attach("web")?, attach("client")?, attach("guest")?);
         let mut command = Command::new(env::current_exe().context("find this program")?);
         let server = Daemon::spawn(site, web.netns(), command.args(["--serve", PAGE]), &site.dir().join("web.log"))?;
-        Ok(Self { server, web, client, guest, node })
+        Ok(Self { server, web, client, guest, world, node })
     }
 
     /// Pings and pages, on both families.
@@ -77,7 +79,7 @@ impl Stage {
         for family in Family::BOTH {
             let from = self.web.address(family)?;
             screen.step(&format!("client fetches {}", url(from)), || {
-                let page = web::fetch_soon(self.client.netns(), from)?;
+                let page = web::fetch_soon(self.client.netns(), (from, web::PORT).into())?;
                 ensure!(page == PAGE, "another page came: {page:?}");
                 Ok(((), format!("{:?}", page.trim_end())))
             })?;
@@ -147,7 +149,7 @@ impl Stage {
         Ok(())
     }
 
-    fn weft(&self, screen: &Screen, args: &[&str]) -> Result<()> {
+    pub(super) fn weft(&self, screen: &Screen, args: &[&str]) -> Result<()> {
         let output = self.node.weft(args)?;
         ensure!(output.status.success(), "weft {}: {}", args.join(" "), output.complaint());
         screen.command(&format!("weft {}", args.join(" ")), &output.text());
@@ -196,7 +198,7 @@ impl Stage {
             let output = self.node.run_agent(&["cleanup"])?;
             ensure!(output.status.success(), "cleanup: {}", output.complaint());
             let left = kernel::devices(self.node.netns())?;
-            ensure!(left.is_empty() && !self.node.bpf_dir().exists(), "left on the node: {left:?}");
+            ensure!(left == [Uplink::DEVICE] && !self.node.bpf_dir().exists(), "left on the node: {left:?}");
             Ok(((), String::new()))
         })
     }

@@ -1,7 +1,7 @@
 //! The smallest web server and its client.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,8 @@ fn answer(mut stream: &TcpStream, page: &str) -> Result<()> {
 }
 
 /// Fetches the page of a server.
-fn fetch(from: IpAddr) -> Result<String> {
-    let mut stream = stream::connect(SocketAddr::new(from, PORT))?;
+fn fetch(from: SocketAddr) -> Result<String> {
+    let mut stream = stream::connect(from)?;
     write!(stream, "GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").context("ask")?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).context("read the answer")?;
@@ -44,7 +44,7 @@ fn fetch(from: IpAddr) -> Result<String> {
 }
 
 /// The same inside a namespace, from a server that has only just been started.
-pub(super) fn fetch_soon(client: &Netns, from: IpAddr) -> Result<String> {
+pub(super) fn fetch_soon(client: &Netns, from: SocketAddr) -> Result<String> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         let page = client.enter(|| fetch(from))?;

@@ -41,6 +41,8 @@ pub struct Layout {
     pub second_uplink: bool,
     /// MTU of the link between router and world, in bytes.
     pub world_mtu: u32,
+    /// Whether agents see a cgroup v2 hierarchy.
+    pub cgroups: bool,
     /// Further flags of every agent.
     pub flags: Vec<String>,
 }
@@ -56,6 +58,7 @@ impl Layout {
             far: false,
             second_uplink: false,
             world_mtu: 1500,
+            cgroups: true,
             flags: Vec::new(),
         }
     }
@@ -92,6 +95,13 @@ impl Layout {
     #[must_use]
     pub fn world_mtu(mut self, mtu: u32) -> Self {
         self.world_mtu = mtu;
+        self
+    }
+
+    /// On machines without cgroups of version 2.
+    #[must_use]
+    pub fn without_cgroups(mut self) -> Self {
+        self.cgroups = false;
         self
     }
 

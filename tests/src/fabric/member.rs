@@ -34,6 +34,7 @@ impl Member {
             .flag(&format!("--routing={}", layout.routing.name()))
             .flag(&format!("--peers={}", peers.display()));
         settings.node_name = format!("n{number}");
+        settings.sees_cgroups = layout.cgroups;
         settings.extra.extend(layout.flags.iter().cloned());
         let node = Node::named(Arc::clone(site), &name, settings)?;
         core::quiet(node.netns())?;

@@ -1,4 +1,4 @@
-//! A node: a network namespace with a BPF filesystem, a run directory and an agent of its own.
+//! A node: a network namespace with a cgroup, a BPF filesystem, a run directory and an agent of its own.
 
 mod family;
 mod settings;
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 
+use crate::cgroup::Cgroup;
 use crate::daemon::Daemon;
 use crate::exec::{self, Output};
 use crate::need;
@@ -67,7 +68,8 @@ impl Node {
         let dir = site.dir().join(name);
         fs::create_dir_all(dir.join("run")).context("create a run directory")?;
         fs::create_dir_all(dir.join("bpf")).context("create a BPF directory")?;
-        let netns = Netns::with_loopback(name)?;
+        let cgroup = Arc::new(Cgroup::threaded(name)?);
+        let netns = Netns::with_loopback(name)?.in_cgroup(Some(cgroup));
         let node = Self { agent: Mutex::new(None), settings, netns, dir, site };
         if node.settings.mounts_bpffs {
             mount(Some("bpffs"), &node.bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)
@@ -130,8 +132,14 @@ impl Node {
 
     /// `weft-agent` with this node's directories alone: for `cleanup`, and for configuration by other means.
     pub fn bare_agent_command(&self) -> Result<Command> {
-        let mut command = Command::new(need::binary("weft-agent")?);
-        command.current_dir("/").env_clear().envs(self.settings.env.clone());
+        let agent = need::binary("weft-agent")?;
+        let cgroup = self.netns.cgroup().filter(|_| self.settings.sees_cgroups);
+        let mut command = match cgroup {
+            Some(_) => Command::new(agent),
+            None => blindfolded(&agent)?,
+        };
+        command.current_dir("/").env_clear().envs(cgroup.map(|cgroup| ("WEFT_CGROUP", cgroup.path())));
+        command.envs(self.settings.env.clone());
         Ok(command)
     }
 
@@ -256,6 +264,14 @@ impl Node {
     fn agent(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A command that runs a program where no cgroup v2 hierarchy is mounted.
+fn blindfolded(program: &Path) -> Result<Command> {
+    let script = format!("{} --all --lazy --types cgroup2; exec \"$0\" \"$@\"", need::tool("umount")?.display());
+    let mut command = Command::new(need::tool("unshare")?);
+    command.args(["--mount", need::tool("sh")?.to_str().context("a path in UTF-8")?, "-euc", &script]).arg(program);
+    Ok(command)
 }
 
 impl Drop for Node {

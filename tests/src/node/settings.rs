@@ -40,6 +40,8 @@ pub struct Settings {
     pub extra: Vec<String>,
     /// The agent's whole environment.
     pub env: Vec<(String, String)>,
+    /// Whether the agent sees a cgroup v2 hierarchy.
+    pub sees_cgroups: bool,
     /// Whether the node has a BPF filesystem.
     pub mounts_bpffs: bool,
 }
@@ -56,6 +58,7 @@ impl Settings {
             pod_cidrs: POOLS.map(str::to_owned).to_vec(),
             extra: Vec::new(),
             env: Vec::new(),
+            sees_cgroups: true,
             mounts_bpffs: true,
         }
     }
@@ -78,6 +81,13 @@ impl Settings {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// On a machine without cgroups of version 2.
+    #[must_use]
+    pub fn without_cgroups(mut self) -> Self {
+        self.sees_cgroups = false;
         self
     }
 

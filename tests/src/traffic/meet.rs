@@ -19,6 +19,8 @@ pub struct Met {
     pub client: SocketAddr,
     /// The client as the server saw it.
     pub seen: SocketAddr,
+    /// The server as the client sees it.
+    pub peer: SocketAddr,
 }
 
 /// The server end of conversations.
@@ -67,7 +69,8 @@ impl Tcp {
         far.read_exact(&mut byte).context("be asked")?;
         far.write_all(b"!").context("answer")?;
         near.read_exact(&mut byte).context("be answered")?;
-        let met = Met { client: near.local_addr().context("ask for the client's address")?, seen };
+        let client = near.local_addr().context("ask for the client's address")?;
+        let met = Met { client, seen, peer: near.peer_addr().context("ask whom it talks to")? };
         Ok((near, far, met))
     }
 
@@ -108,7 +111,8 @@ pub fn udp_from(asking: &UdpSocket, server: &UdpSocket, target: SocketAddr, size
     server.send_to(&sent, seen).with_context(|| format!("answer {seen}"))?;
     let len = asking.recv(&mut got).with_context(|| format!("no answer from {target}"))?;
     ensure!(got[..len] == sent, "{len} other bytes came back");
-    Ok(Met { client: asking.local_addr().context("ask for the client's address")?, seen: unmapped(seen) })
+    let client = asking.local_addr().context("ask for the client's address")?;
+    Ok(Met { client, seen: unmapped(seen), peer: asking.peer_addr().context("ask whom it talks to")? })
 }
 
 /// A UDP socket at this address, with a deadline on what it receives.

@@ -18,11 +18,18 @@ const CHUNK: usize = 256 * 1024;
 pub fn both_ways(client: &Netns, server: &Netns, address: IpAddr, bytes: usize) -> Result<Duration> {
     let listener = server.enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?.context("listen")?;
     let target = listener.local_addr().context("ask for the listener's port")?;
-    let stream = client.enter(|| connect(target))??;
+    let near = client.enter(|| connect(target))??;
+    let (far, _) = listener.accept().context("accept")?;
+    set_deadline(&far)?;
+    both_ways_on(&near, &far, bytes)
+}
+
+/// The same between the two ends of a connection, which ends with it.
+pub fn both_ways_on(near: &TcpStream, far: &TcpStream, bytes: usize) -> Result<Duration> {
     let started = Instant::now();
     thread::scope(|scope| {
-        let serving = scope.spawn(|| serve(&listener, bytes));
-        let sent = send(&stream, bytes).and_then(|()| receive(&stream, bytes)).context("client");
+        let serving = scope.spawn(|| serve(far, bytes));
+        let sent = send(near, bytes).and_then(|()| receive(near, bytes)).context("client");
         serving.join().unwrap_or_else(|panic| resume_unwind(panic)).context("server")?;
         sent
     })?;
@@ -42,11 +49,21 @@ pub(super) fn set_deadline(stream: &TcpStream) -> Result<()> {
     stream.set_write_timeout(Some(Duration::from_secs(10))).context("set a deadline")
 }
 
-fn serve(listener: &TcpListener, bytes: usize) -> Result<()> {
-    let (stream, _) = listener.accept().context("accept")?;
-    set_deadline(&stream)?;
-    receive(&stream, bytes)?;
-    send(&stream, bytes)?;
+/// Sends so many bytes from one end of a connection to the other.
+pub fn one_way_on(from: &TcpStream, to: &TcpStream, bytes: usize) -> Result<Duration> {
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive(to, bytes));
+        let sent = send(from, bytes).context("sender");
+        receiving.join().unwrap_or_else(|panic| resume_unwind(panic)).context("receiver")?;
+        sent
+    })?;
+    Ok(started.elapsed())
+}
+
+fn serve(stream: &TcpStream, bytes: usize) -> Result<()> {
+    receive(stream, bytes)?;
+    send(stream, bytes)?;
     stream.shutdown(Shutdown::Write).context("end the stream")
 }
 

@@ -55,6 +55,8 @@ pub(in crate::datapath) enum Put {
     Any = 0,
     /// Leave it.
     New = 1,
+    /// Change it in its place, under the lock that the value begins with.
+    Locked = 4,
 }
 
 #[derive(Clone, Copy)]

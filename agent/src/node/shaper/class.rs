@@ -264,7 +264,10 @@ mod tests {
         assert_eq!(class.limit(), 63_125);
         let options = class.options();
         let parameters = attribute(&options, PARMS).unwrap();
-        assert_eq!((parameters.len(), word(parameters, RATE_AT), word(parameters, 20)), (44, Some(1_262_500), Some(1_262_500)));
+        assert_eq!(
+            (parameters.len(), word(parameters, RATE_AT), word(parameters, 20)),
+            (44, Some(1_262_500), Some(1_262_500))
+        );
         assert_eq!((word(parameters, BURST_AT), attribute(&options, RATE64)), (Some(78_125), None));
     }
 

@@ -69,21 +69,21 @@ const PACKETS: u32 = 1_000_000;
 /// `TCA_OPTIONS` of `linux/rtnetlink.h`.
 pub(super) const OPTIONS: u16 = 2;
 
-/// Finds out what the kernel has, and has it; what stands and will do stays.
-pub(super) fn ensure(socket: &mut Socket, pair: &Pair, mode: ShaperMode) -> Result<Method, NodeError> {
+/// Finds out what the kernel has, and has it; whether it is new. What stands and will do stays.
+pub(super) fn ensure(socket: &mut Socket, pair: &Pair, mode: ShaperMode) -> Result<(Method, bool), NodeError> {
     let choice: &[Method] = match mode {
         ShaperMode::Auto => &[Method::Edt, Method::Htb],
         ShaperMode::Edt => &[Method::Edt],
         ShaperMode::Htb => &[Method::Htb],
     };
     if let Some(standing) = choice.iter().find(|method| method.kind() == pair.discipline) {
-        return Ok(*standing);
+        return Ok((*standing, false));
     }
     for method in choice {
         let handle = TcHandle { major: method.major(), minor: 0 };
         let request = message(pair.entrance, handle, TcHandle::ROOT, method.kind(), method.options());
         match socket.apply((RouteNetlinkMessage::NewQueueDiscipline(request), NLM_F_CREATE | NLM_F_REPLACE)) {
-            Ok(()) => return Ok(*method),
+            Ok(()) => return Ok((*method, true)),
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(failed("RTM_NEWQDISC", || SHAPER)(error)),
         }

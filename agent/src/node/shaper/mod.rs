@@ -47,17 +47,18 @@ impl Shaper {
 }
 
 impl Node {
-    /// Makes the devices and their queue, or puts right what differs; a queue that stands stays as it is.
+    /// Makes the devices and their queue, or puts right what differs; whether the queue is new. One that stands stays as
+    /// it is.
     ///
     /// # Errors
     /// A device of that name that is not ours, a kernel without the queueing discipline, a request that it refused.
-    pub async fn ensure_shaper(&self, mode: ShaperMode) -> Result<Shaper, NodeError> {
+    pub async fn ensure_shaper(&self, mode: ShaperMode) -> Result<(Shaper, bool), NodeError> {
         let group = self.group;
         self.worker
             .run(move |socket| {
                 let pair = device::ensure(socket, group)?;
-                let method = discipline::ensure(socket, &pair, mode)?;
-                Ok(Shaper { entrance: pair.entrance, exit: pair.exit, method })
+                let (method, new) = discipline::ensure(socket, &pair, mode)?;
+                Ok((Shaper { entrance: pair.entrance, exit: pair.exit, method }, new))
             })
             .await
     }
@@ -103,15 +104,6 @@ impl Node {
                 class::remove(socket, shaper.entrance, &stale)
             })
             .await
-    }
-
-    /// Removes the devices, and with them what waits.
-    ///
-    /// # Errors
-    /// A request that the kernel refused.
-    pub async fn remove_shaper(&self) -> Result<(), NodeError> {
-        let group = self.group;
-        self.worker.run(move |socket| links::remove_device(socket, links::SHAPER, group)).await
     }
 }
 

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::api::RateLimit;
+
 use super::*;
 
 fn conf(value: Value) -> Result<NetConf, ConfError> {
@@ -34,8 +36,11 @@ fn everything_is_read() {
             "mac": "02:00:5e:10:00:01",
             "dns": {"servers": ["10.0.0.2"], "searches": ["b.example"], "options": ["ndots:5"]},
             "ipRanges": [[{"subnet": "10.1.2.0/24", "gateway": "10.1.2.1"}]],
-            "portMappings": [],
-            "bandwidth": {},
+            "portMappings": [
+                {"hostPort": 8080, "containerPort": 80, "protocol": "TCP", "hostIP": ""},
+                {"HostPort": 53, "ContainerPort": 5353, "Protocol": "udp", "HostIP": "192.0.2.1"},
+            ],
+            "bandwidth": {"ingressRate": 8000, "ingressBurst": 2_147_483_647},
         },
     }))
     .unwrap();
@@ -45,6 +50,10 @@ fn everything_is_read() {
     assert_eq!(request.dns.nameservers, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
     assert_eq!((request.dns.search, request.dns.domain), (vec!["b.example".to_owned()], String::new()));
     assert_eq!(request.ranges.len(), 1);
+    let ports: Vec<_> = request.service.ports.iter().map(ToString::to_string).collect();
+    assert_eq!(ports, ["tcp port 8080", "udp 192.0.2.1:53"]);
+    let ingress = Some(RateLimit { rate: 8000, burst: 0 });
+    assert_eq!(request.service.bandwidth, Bandwidth { ingress, egress: None });
 }
 
 #[test]
@@ -93,7 +102,15 @@ fn a_wrong_field_is_named() {
             json!({"runtimeConfig": {"portMappings": [{"hostPort": 1, "containerPort": 1, "hostIP": "here"}]}}),
             "runtimeConfig.portMappings[0].hostIP",
         ),
+        (
+            json!({"runtimeConfig": {"portMappings": [
+                {"hostPort": 1, "containerPort": 1}, {"hostPort": 1, "containerPort": 2, "hostIP": "::1"},
+            ]}}),
+            "runtimeConfig.portMappings[1].hostPort",
+        ),
         (json!({"runtimeConfig": {"bandwidth": {"ingressRate": -1}}}), "runtimeConfig.bandwidth.ingressRate"),
+        (json!({"runtimeConfig": {"bandwidth": {"egressRate": 1}}}), "runtimeConfig.bandwidth.egressRate"),
+        (json!({"runtimeConfig": {"bandwidth": {"egressBurst": 9}}}), "runtimeConfig.bandwidth.egressBurst"),
     ] {
         let error = request(value.clone()).unwrap_err();
         assert!(error.to_string().starts_with(path), "{value}: {error}");
@@ -102,14 +119,13 @@ fn a_wrong_field_is_named() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_refused_with_key_and_value() {
+fn what_is_not_done_is_refused_with_key_and_value() {
     for (value, path, part) in [
         (
-            json!({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}}),
-            "runtimeConfig.portMappings",
-            "8080",
+            json!({"runtimeConfig": {"bandwidth": {"egressRate": 8000, "unshapedSubnets": ["10.0.0.0/8"]}}}),
+            "runtimeConfig.bandwidth.unshapedSubnets",
+            "10.0.0.0/8",
         ),
-        (json!({"runtimeConfig": {"bandwidth": {"egressRate": 1000}}}), "runtimeConfig.bandwidth", "1000"),
         (json!({"runtimeConfig": {"aliases": ["db"]}}), "runtimeConfig.aliases", "db"),
     ] {
         let error = request(value).unwrap_err();
@@ -166,13 +182,19 @@ fn slips_in_our_keys_are_caught_and_foreign_keys_are_not() {
 }
 
 #[test]
-fn a_chained_plugin_refuses_what_it_cannot_do() {
-    assert!(conf(json!({})).unwrap().check_chained().is_ok());
+fn a_chained_plugin_does_what_it_can_and_refuses_the_rest() {
+    let value = json!({"runtimeConfig": {
+        "portMappings": [{"hostPort": 80, "containerPort": 8080}], "bandwidth": {"egressRate": 9000},
+    }});
+    let service = conf(value).unwrap().chained().unwrap();
+    assert_eq!((service.ports[0].container_port, service.bandwidth.egress.unwrap().rate), (8080, 9000));
+    let none = json!({"runtimeConfig": {"portMappings": [], "bandwidth": {}}});
+    assert_eq!(conf(none).unwrap().chained().unwrap(), Service::default());
     let mac = json!({"runtimeConfig": {"mac": "02:00:00:00:00:03"}});
-    let error = conf(mac).unwrap().check_chained().unwrap_err();
+    let error = conf(mac).unwrap().chained().unwrap_err();
     assert!(matches!(&error, ConfError::Unsupported { path, .. } if path == "runtimeConfig.mac"), "{error}");
     let ipam = json!({"ipam": {"type": "host-local"}});
-    assert!(matches!(conf(ipam).unwrap().check_chained(), Err(ConfError::ChainedIpam)));
+    assert!(matches!(conf(ipam).unwrap().chained(), Err(ConfError::ChainedIpam)));
 }
 
 #[test]
@@ -217,7 +239,7 @@ proptest! {
     #[test]
     fn no_value_is_a_surprise(key in proptest::sample::select(&KNOWN_KEYS[..]), value in any_json()) {
         if let Ok(conf) = conf(json!({key: value})) {
-            let _ = (conf.check_keys(), conf.request(Args::default()), conf.check_chained());
+            let _ = (conf.check_keys(), conf.request(Args::default()), conf.chained());
             let _ = (conf.prev_result(), conf.valid_attachments());
         }
     }
