@@ -5,7 +5,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -107,6 +107,13 @@ impl Socket {
         }
     }
 
+    /// Asks for one object of traffic control, which answers those who listen for changes, and the one who asks only if
+    /// told to.
+    pub(crate) fn get_echoed(&mut self, message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        let nothing = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        self.ask_all([message], NLM_F_ECHO, |answer| answer)?.pop().unwrap_or_else(nothing)
+    }
+
     /// Asks for one object.
     pub(crate) fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
         let nothing = || Err(io::Error::from(io::ErrorKind::UnexpectedEof));
@@ -119,6 +126,15 @@ impl Socket {
         messages: impl IntoIterator<Item = RouteNetlinkMessage>,
         each: impl Fn(io::Result<RouteNetlinkMessage>) -> T,
     ) -> io::Result<Vec<T>> {
+        self.ask_all(messages, 0, each)
+    }
+
+    fn ask_all<T>(
+        &mut self,
+        messages: impl IntoIterator<Item = RouteNetlinkMessage>,
+        flags: u16,
+        each: impl Fn(io::Result<RouteNetlinkMessage>) -> T,
+    ) -> io::Result<Vec<T>> {
         let mut messages = messages.into_iter().fuse();
         let mut answers = Vec::new();
         loop {
@@ -126,7 +142,7 @@ impl Socket {
             let mut bytes = Vec::new();
             let mut batch: Vec<Option<T>> = Vec::with_capacity(BATCH);
             for message in messages.by_ref().take(BATCH) {
-                self.write(&mut bytes, message, 0);
+                self.write(&mut bytes, message, flags);
                 batch.push(None);
             }
             if batch.is_empty() {

@@ -275,7 +275,7 @@ impl Layout<4> for Ports {
     }
 }
 
-impl Layout<56> for NodeState {
+impl Layout<60> for NodeState {
     fn put(&self, out: &mut Writer) {
         let TraceFilter { enabled, addrs, port, protocol, pad } = self.trace;
         out.word(enabled);
@@ -287,6 +287,7 @@ impl Layout<56> for NodeState {
         out.word(self.host_flows);
         out.word(self.ports);
         out.word(self.shaper);
+        out.word(self.shaped);
         out.word(self.departure);
     }
 
@@ -299,7 +300,8 @@ impl Layout<56> for NodeState {
             pad: bytes.byte()?,
         };
         let host_flows = bytes.word()?;
-        Ok(Self { trace, host_flows, ports: bytes.word()?, shaper: bytes.word()?, departure: bytes.word()? })
+        let (ports, shaper, shaped) = (bytes.word()?, bytes.word()?, bytes.word()?);
+        Ok(Self { trace, host_flows, ports, shaper, shaped, departure: bytes.word()? })
     }
 }
 

@@ -115,13 +115,13 @@ impl Programs {
     /// The one entry of `node`.
     pub fn node(&self) -> Result<NodeState> {
         let map = self.ebpf.map(map::NODE).context("no map of the node")?;
-        NodeState::from_bytes(&Array::<_, [u8; 56]>::try_from(map)?.get(&0, 0)?)
+        NodeState::from_bytes(&Array::<_, [u8; 60]>::try_from(map)?.get(&0, 0)?)
     }
 
     /// Writes the one entry of `node`.
     pub fn set_node(&mut self, node: &NodeState) -> Result<()> {
         let map = self.ebpf.map_mut(map::NODE).context("no map of the node")?;
-        Array::<_, [u8; 56]>::try_from(map)?.set(0, node.bytes()?, 0).context("write the entry of node")
+        Array::<_, [u8; 60]>::try_from(map)?.set(0, node.bytes()?, 0).context("write the entry of node")
     }
 
     /// Reads every counter.

@@ -2,6 +2,7 @@
 
 pub mod datagram;
 pub mod errors;
+pub mod flood;
 pub mod meet;
 pub mod ping;
 pub mod stream;

@@ -125,15 +125,15 @@ pub(super) fn set(socket: &mut Socket, device: u32, classes: &[Class]) -> Result
 /// Compares classes with those of the kernel.
 pub(super) fn verify(socket: &mut Socket, device: u32, classes: &[Class]) -> Result<(), NodeError> {
     for class in classes {
-        let (found, queue) = (get_class(socket, device, class.handle)?, get_queue(socket, device, class.handle)?);
         let missing = || NodeError::Missing { object: name(class.handle) };
-        let (found, queue) = (options(&found.ok_or_else(missing)?), options(&queue.ok_or_else(missing)?));
-        let parameters = attribute(&found, PARMS).unwrap_or_default();
+        let found = get(socket, device, class.handle)?.ok_or_else(missing)?;
+        let (options, queue) = (options(&found), u32::from(Class::number(class.handle)) << 16);
+        let parameters = attribute(&options, PARMS).unwrap_or_default();
         let (rate, burst) = class.parameters();
         for (what, found, expected) in [
             ("rate", word(parameters, RATE_AT), rate),
             ("burst", word(parameters, BURST_AT), burst),
-            ("queue", word(&queue, 0), class.limit()),
+            ("queue", Some(found.header.info), queue),
         ] {
             if found != Some(expected) {
                 let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
@@ -170,7 +170,7 @@ pub(super) fn all(socket: &mut Socket, device: u32) -> Result<Vec<u32>, NodeErro
 
 /// Packets that the class's queue had no room for.
 pub(super) fn drops(socket: &mut Socket, device: u32, handle: u32) -> Result<u64, NodeError> {
-    let attributes = get_queue(socket, device, handle)?.map(|queue| queue.attributes).unwrap_or_default();
+    let attributes = get(socket, device, handle)?.map(|class| class.attributes).unwrap_or_default();
     let stats = attributes.into_iter().find_map(|attribute| match attribute {
         TcAttribute::Stats2(stats) => Some(stats),
         _ => None,
@@ -182,29 +182,12 @@ pub(super) fn drops(socket: &mut Socket, device: u32, handle: u32) -> Result<u64
     Ok(drops.sum())
 }
 
-fn get_class(socket: &mut Socket, device: u32, handle: u32) -> Result<Option<TcMessage>, NodeError> {
-    let request = RouteNetlinkMessage::GetTrafficClass(query(device, handles(handle).0));
-    get(socket, "RTM_GETTCLASS", request, handle)
-}
-
-fn get_queue(socket: &mut Socket, device: u32, handle: u32) -> Result<Option<TcMessage>, NodeError> {
-    let request = RouteNetlinkMessage::GetQueueDiscipline(query(device, handles(handle).1));
-    get(socket, "RTM_GETQDISC", request, handle)
-}
-
-fn get(
-    socket: &mut Socket,
-    call: &'static str,
-    request: RouteNetlinkMessage,
-    handle: u32,
-) -> Result<Option<TcMessage>, NodeError> {
-    match socket.get(request) {
-        Ok(RouteNetlinkMessage::NewTrafficClass(found) | RouteNetlinkMessage::NewQueueDiscipline(found)) => {
-            Ok(Some(found))
-        }
+fn get(socket: &mut Socket, device: u32, handle: u32) -> Result<Option<TcMessage>, NodeError> {
+    match socket.get_echoed(RouteNetlinkMessage::GetTrafficClass(query(device, handles(handle).0))) {
+        Ok(RouteNetlinkMessage::NewTrafficClass(found)) => Ok(Some(found)),
         Ok(_) => Ok(None),
         Err(error) if is(&error, Errno::ENOENT) => Ok(None),
-        Err(error) => Err(failed(call, || name(handle))(error)),
+        Err(error) => Err(failed("RTM_GETTCLASS", || name(handle))(error)),
     }
 }
 

@@ -1,0 +1,117 @@
+//! As much as a way carries, and how much that is.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use socket2::SockRef;
+
+use super::stream;
+use crate::netns::Netns;
+
+/// Bytes of one write.
+const CHUNK: usize = 128 * 1024;
+/// How long a reader waits before it looks whether all is over.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Before this streams find their speed, and bursts are used up.
+const WARM_UP: Duration = Duration::from_millis(1500);
+/// Bytes of a datagram's payload that fit any pod's MTU here, and are a whole packet.
+const PAYLOAD: usize = 1200;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp {
+    /// Streams at the same time.
+    pub streams: usize,
+    /// The senders' congestion control.
+    pub congestion: &'static str,
+    /// How long, after a warm-up.
+    pub time: Duration,
+}
+
+/// Bits a second of payload that TCP brings from one namespace to an address of another.
+pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, Tcp { streams, congestion, time }: Tcp) -> Result<f64> {
+    let listener = to.enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?.context("listen")?;
+    let target = listener.local_addr().context("ask for the listener's port")?;
+    let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let pairs = (0..streams).map(|_| {
+        let near = from.enter(|| stream::connect(target))??;
+        SockRef::from(&near).set_tcp_congestion(congestion.as_bytes()).context(congestion)?;
+        let (far, _) = listener.accept().context("accept")?;
+        near.set_write_timeout(Some(PATIENCE)).context("set a deadline")?;
+        far.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
+        Ok((near, far))
+    });
+    let pairs = pairs.collect::<Result<Vec<_>>>()?;
+    thread::scope(|scope| {
+        for (near, far) in &pairs {
+            let (count, over) = (&count, &over);
+            scope.spawn(move || {
+                let (mut near, chunk) = (near, vec![0; CHUNK]);
+                while !over.load(Ordering::Relaxed) && near.write(&chunk).or_else(later).is_ok() {}
+            });
+            scope.spawn(move || {
+                let (mut far, mut chunk) = (far, vec![0; CHUNK]);
+                while !over.load(Ordering::Relaxed) {
+                    let Ok(read) = far.read(&mut chunk).or_else(later) else { break };
+                    count.fetch_add(read as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        let rate = measure(&count, time);
+        over.store(true, Ordering::Relaxed);
+        Ok(rate)
+    })
+}
+
+/// Bits a second of IP packets that arrive at an address when so many are sent by UDP.
+pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration) -> Result<f64> {
+    let receiver = to.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))?.context("bind")?;
+    receiver.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
+    SockRef::from(&receiver).set_recv_buffer_size(4 << 20).context("make room")?;
+    let target = receiver.local_addr().context("ask for the port")?;
+    let any: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let sender = from.enter(|| UdpSocket::bind(SocketAddr::new(any, 0)))?.context("bind")?;
+    sender.connect(target).context("connect")?;
+    let packet = PAYLOAD + if address.is_ipv4() { 28 } else { 48 };
+    let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (payload, begun, mut sent) = ([0; PAYLOAD], Instant::now(), 0.0);
+            while !over.load(Ordering::Relaxed) {
+                while sent < begun.elapsed().as_secs_f64() * bits {
+                    // What finds no room is lost, as elsewhere.
+                    let _ = sender.send(&payload);
+                    sent += (packet * 8) as f64;
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        scope.spawn(|| {
+            let mut payload = [0; PAYLOAD];
+            while !over.load(Ordering::Relaxed) {
+                if receiver.recv(&mut payload).is_ok() {
+                    count.fetch_add(packet as u64, Ordering::Relaxed);
+                }
+            }
+        });
+        let rate = measure(&count, time);
+        over.store(true, Ordering::Relaxed);
+        Ok(rate)
+    })
+}
+
+fn measure(count: &AtomicU64, time: Duration) -> f64 {
+    thread::sleep(WARM_UP);
+    let (begun, before) = (Instant::now(), count.load(Ordering::Relaxed));
+    thread::sleep(time);
+    let after = count.load(Ordering::Relaxed);
+    (after - before) as f64 * 8.0 / begun.elapsed().as_secs_f64()
+}
+
+fn later(error: std::io::Error) -> std::io::Result<usize> {
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) { Ok(0) } else { Err(error) }
+}
