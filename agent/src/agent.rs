@@ -135,6 +135,7 @@ impl Agent {
         let identity = Identity { link_group, boot, mtu: config.mtu };
         let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
         endpoints.restore().await?;
+        datapath.join_cgroup(config.cgroup.as_deref());
         let (peers_file, lists) = peers(&config.network, &config.node_name, &config.pod_cidrs);
         let settings = Settings { config: config.network, own_ranges: config.pod_cidrs, mtu: config.mtu };
         let network = Network::start(node, datapath, shaping, settings, lists.subscribe(), Rc::clone(&view)).await?;

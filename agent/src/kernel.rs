@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use weft_abi::TraceFilter;
 use weft_cni::api::{
-    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus, VerdictCount,
 };
 
 use crate::datapath::{Datapath, DatapathError};
@@ -17,6 +17,7 @@ use crate::flow::{self, Timeouts};
 use crate::node::{HostLink, Node, NodeError, Taken};
 use crate::peer::View;
 use crate::shaping::Shaping;
+use crate::text;
 
 /// The kernel refused, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,8 @@ pub(crate) trait Kernel: 'static {
     fn exhausted(&self) -> Result<Vec<Exhausted>, KernelError>;
     /// Has the programs tell of the packets that the filter matches, or of none.
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError>;
+    /// How processes of the node reach ports of the node; without the number of mappings.
+    fn ports_status(&self) -> PortsStatus;
     /// `tcx` or `clsact`.
     fn attach_name(&self) -> &'static str;
     /// What works, but not as well as it could; a sentence each.
@@ -155,6 +158,15 @@ impl Kernel for Host {
 
     fn sever(&self, endpoint: &Endpoint) {
         self.node.sever(endpoint.spec.addresses.clone());
+        if endpoint.spec.ports.is_empty() {
+            return;
+        }
+        let (datapath, endpoint) = (Arc::clone(&self.datapath), endpoint.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = datapath.forget_flows(&endpoint) {
+                log::warn!("flows of endpoint {} stay until they expire: {}", endpoint.id, text::chain(&error));
+            }
+        });
     }
 
     fn sweep(&self, live: &[Endpoint]) -> Result<usize, KernelError> {
@@ -212,12 +224,16 @@ impl Kernel for Host {
         Ok(self.datapath.trace(filter)?)
     }
 
+    fn ports_status(&self) -> PortsStatus {
+        self.datapath.ports_status()
+    }
+
     fn attach_name(&self) -> &'static str {
         self.datapath.attach_name()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.datapath.warnings()
+        [self.datapath.warnings(), self.node.warnings()].concat()
     }
 
     fn boottime(&self) -> Duration {

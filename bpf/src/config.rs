@@ -10,6 +10,10 @@ static OVERLAY_PORT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOST_ROUTING: Global<u32> = Global::new(0);
 
+#[expect(unsafe_code, reason = "the agent finds the constants by their names")]
+#[unsafe(no_mangle)]
+static NETNS_COOKIE: Global<u64> = Global::new(0);
+
 /// Whether there is an overlay.
 #[inline(always)]
 pub(crate) fn has_overlay() -> bool {
@@ -26,4 +30,10 @@ pub(crate) fn is_overlay_port(port: u16) -> bool {
 #[inline(always)]
 pub(crate) fn host_routing() -> bool {
     HOST_ROUTING.load() != 0
+}
+
+/// The kernel's number for the node's network namespace; 0 stands for the first one of the machine.
+#[inline(always)]
+pub(crate) fn netns_cookie() -> u64 {
+    NETNS_COOKIE.load()
 }

@@ -12,6 +12,7 @@ mod maps;
 mod parse;
 mod rewrite;
 mod skb;
+mod sock;
 mod stage;
 mod verdict;
 

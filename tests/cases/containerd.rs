@@ -1,17 +1,18 @@
 //! Debian's containerd makes pods through the conflist that weft ships, asked by CRI as a kubelet asks.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_tests::cri::message::PodSandboxConfig;
 use weft_tests::cri::{Client, Containerd, Sandbox};
-use weft_tests::kernel;
-use weft_tests::need;
 use weft_tests::node::{Attach, Family, Node, Settings};
+use weft_tests::traffic::stream;
+use weft_tests::{kernel, need, wait};
 
 /// A node with a runtime; fields in the order in which they end.
 struct Host {
@@ -33,7 +34,11 @@ impl Host {
     }
 
     fn join(&self, name: &str) -> Result<Sandbox> {
-        let id = self.kubelet.run(PodSandboxConfig::named("shop", name))?;
+        self.join_by(PodSandboxConfig::named("shop", name))
+    }
+
+    fn join_by(&self, config: PodSandboxConfig) -> Result<Sandbox> {
+        let id = self.kubelet.run(config)?;
         self.kubelet.sandbox(&id)
     }
 
@@ -142,15 +147,26 @@ fn a_sandbox_outlives_the_agent() -> Result<()> {
 }
 
 #[test]
-fn a_host_port_is_refused_by_name_and_leaves_nothing() -> Result<()> {
+fn a_host_port_leads_to_its_sandbox_and_a_taken_one_is_refused() -> Result<()> {
     let host = Host::start()?;
-    let Err(error) = host.kubelet.run(PodSandboxConfig::named("shop", "web").host_port(8080, 80)) else {
-        anyhow::bail!("a sandbox with a host port came up");
+    let web = host.join_by(PodSandboxConfig::named("shop", "web").host_port(8080, 80))?;
+    // It ends with its first client, and by itself if none comes.
+    let server = "timeout 10 busybox nc -l -p 80 -e true > /dev/null 2>&1 < /dev/null &";
+    host.containerd.tool_in(&web, "sh", &["-c", server])?;
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let reached = || host.node.netns().enter(|| stream::connect(loopback))?.map(|_| true);
+    wait::until("the host port leads to the sandbox", Duration::from_secs(5), reached)?;
+
+    let Err(error) = host.kubelet.run(PodSandboxConfig::named("shop", "db").host_port(8080, 5432)) else {
+        anyhow::bail!("a sandbox got a port that another one has");
     };
-    assert!(format!("{error:#}").contains("portMappings"), "{error:#}");
-    host.holds(0)?;
-    let web = host.join("web").context("the same pod without the port")?;
-    host.leave(&web)
+    let error = format!("{error:#}");
+    assert!(error.contains("8080") && error.contains("shop/web"), "{error}");
+    host.holds(1)?;
+    host.leave(&web)?;
+    let db = host.join_by(PodSandboxConfig::named("shop", "db").host_port(8080, 5432)).context("the port is free")?;
+    host.leave(&db)?;
+    host.holds(0)
 }
 
 #[test]

@@ -24,8 +24,10 @@ fn chained(node: &Node, first: &Value) -> Network {
         "type": "host-local",
         "dataDir": node.dir().join("host-local"),
         "ranges": [[{ "subnet": "10.245.0.0/24" }], [{ "subnet": "fd00:10:245::/64" }]],
-        "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
     });
+    if first["isDefaultGateway"] != true {
+        first["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]);
+    }
     Network::of(vec![first, ours]).named("chain").version("1.0.0")
 }
 

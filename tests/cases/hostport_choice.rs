@@ -1,6 +1,7 @@
 //! Which addresses and ports a mapping means, and which it leaves alone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -10,7 +11,7 @@ use weft_tests::node::{Attach, Family, Node, Settings};
 use weft_tests::pod::Pod;
 use weft_tests::publish::{self, CONTAINER_PORT, HOST_PORT, Published, Server, mapping};
 use weft_tests::traffic::meet;
-use weft_tests::{exec, on_both_attachments};
+use weft_tests::{exec, on_both_attachments, wait};
 
 use super::doomed;
 
@@ -203,6 +204,8 @@ fn an_address_that_the_node_has_not_yet_serves_once_it_comes() -> Result<()> {
         Published::attach_with(node, &node.network(), &publish::usual(Some("192.0.2.77")))?;
     let target: SocketAddr = "192.0.2.77:30080".parse()?;
     exec::ip_batch(node.netns(), &[&format!("addr add 192.0.2.77/24 dev {}", Member::UPLINK)])?;
+    let reached = || server.tcp.meet(fabric.world(), target).map(|_| true);
+    wait::until("the address serves", Duration::from_secs(2), reached)?;
     server.must_answer(fabric.world(), target)?;
     server.must_answer(node.netns(), target)?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Limits hold.
-use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
+use std::time::Duration;
 use weft_tests::node::{Attach, Family, Node, Settings};
 use weft_tests::pod::Pod;
 use weft_tests::traffic::flood;
@@ -11,7 +11,9 @@ fn trial() -> Result<()> {
     let node = Node::start_with(Settings::new(Attach::Tcx))?;
     println!("{}", node.weft_json(&["status"])?["bandwidth"]);
     let other = node.pod()?;
-    let rates: Vec<u64> = std::env::var("RATES").map(|r| r.split(',').map(|x| x.parse().unwrap()).collect()).unwrap_or(vec![1, 10, 100, 1000]);
+    let rates: Vec<u64> = std::env::var("RATES")
+        .map(|r| r.split(',').map(|x| x.parse().unwrap()).collect())
+        .unwrap_or(vec![1, 10, 100, 1000]);
     for mbit in rates {
         let rate = mbit * 1_000_000;
         let network = node.network().offering(json!({ "bandwidth": { "ingressRate": rate, "egressRate": rate } }));

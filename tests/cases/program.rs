@@ -12,6 +12,8 @@ mod program_malformed;
 mod program_masquerade;
 mod program_multicast;
 mod program_overlay;
+mod program_ports;
+mod program_ports_local;
 mod program_reasons;
 mod program_record;
 mod program_return;

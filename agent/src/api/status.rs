@@ -1,6 +1,6 @@
 //! `GET /v1/status`: whether ADD is served, and if not, why.
 
-use weft_cni::api::{EndpointInfo, NetworkStatus, Status};
+use weft_cni::api::{EndpointInfo, NetworkStatus, PortsStatus, Status};
 
 use crate::kernel::Kernel;
 
@@ -26,6 +26,7 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         endpoints: endpoints.count(),
         pools: endpoints.pools(),
         network: NetworkStatus { pod_mtu: endpoints.pod_mtu(), ..app.network.status() },
+        ports: PortsStatus { mappings: endpoints.ports().len() as u64, ..endpoints.kernel().ports_status() },
         bandwidth: endpoints.kernel().bandwidth(),
         tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),

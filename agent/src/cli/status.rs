@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use comfy_table::Table;
-use weft_cni::api::{NetworkStatus, Status};
+use weft_cni::api::{BandwidthStatus, NetworkStatus, PortsStatus, Status};
 use weft_cni::client::Client;
 
 use super::error::CliError;
@@ -54,6 +54,8 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         table.add_row(["Pool", &text]);
     }
     network(&mut table, &status.network);
+    table.add_row(["Ports", &ports(&status.ports)]);
+    table.add_row(["Limits", &limits(&status.bandwidth)]);
     for one in &status.tables {
         let percent = one.entries * 100 / u64::from(one.room.max(1));
         table.add_row(["Table", &format!("{}: {} of {} entries, {percent} %", one.name, one.entries, one.room)]);
@@ -83,4 +85,49 @@ fn network(table: &mut Table, network: &NetworkStatus) {
     }
     table.add_row(["Peers", &network.peers.to_string()]);
     table.add_row(["Pods' MTU", &network.pod_mtu.to_string()]);
+}
+
+/// How many there are, and how the node itself reaches them.
+fn ports(ports: &PortsStatus) -> String {
+    let way = match (ports.sockets.as_str(), &ports.cgroup) {
+        ("cgroup", Some(cgroup)) => {
+            format!("the node's processes below {cgroup} reach them by every address and loopback")
+        }
+        ("cgroup", None) => "the node's processes reach them by every address and loopback".to_owned(),
+        ("loopback", _) => "the node's processes reach them by its addresses, not by 127.0.0.1 and ::1".to_owned(),
+        _ => "the node's processes do not reach them".to_owned(),
+    };
+    let why = ports.problem.iter().map(|problem| format!(": {problem}")).collect::<String>();
+    format!("{} mapped; {way}{why}", ports.mappings)
+}
+
+/// How many there are, and what holds them.
+fn limits(bandwidth: &BandwidthStatus) -> String {
+    let BandwidthStatus { method, limited, problem } = bandwidth;
+    let way = match method.as_str() {
+        "edt" => "held by departure times (edt)",
+        "htb" => "held by a class for each direction (htb)",
+        _ => "none can be held",
+    };
+    let why = problem.iter().map(|problem| format!(": {problem}")).collect::<String>();
+    format!("{limited} pods limited; {way}{why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_of_ports_and_limits_is_told() {
+        let status = PortsStatus { mappings: 3, sockets: "cgroup".into(), cgroup: Some("/c".into()), problem: None };
+        let told = "3 mapped; the node's processes below /c reach them by every address and loopback";
+        assert_eq!(ports(&status), told);
+        let problem = Some("no cgroup2".to_owned());
+        let status = PortsStatus { sockets: "loopback".into(), problem: problem.clone(), ..status };
+        assert!(ports(&status).ends_with("not by 127.0.0.1 and ::1: no cgroup2"));
+        let status = BandwidthStatus { method: "htb".into(), limited: 2, problem: None };
+        assert_eq!(limits(&status), "2 pods limited; held by a class for each direction (htb)");
+        let status = BandwidthStatus { method: "none".into(), limited: 0, problem };
+        assert_eq!(limits(&status), "0 pods limited; none can be held: no cgroup2");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::attach::{clsact, tcx};
 use super::hook::{Device, Role};
 use super::pins::Pins;
-use super::{DatapathError, probe};
+use super::{DatapathError, cgroup, probe};
 use crate::endpoint::Endpoint;
 use crate::node::Expedite;
 
@@ -47,6 +47,7 @@ fn remove_pins(bpf_dir: &Path, expedite: &Expedite) -> Vec<DatapathError> {
             Ok(links) => errors.extend(links.iter().filter_map(|link| tcx::remove(&link.path, expedite).err())),
             Err(error) => errors.push(error),
         }
+        errors.extend(cgroup::remove(&pins));
         errors.extend(pins.remove().err());
     }
     // Stays if it is a mount point or holds something of others.

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use weft_abi::{
-    Addr, Counter, Direction, Flow, FlowFlags, Fragment, Limit, Nat, NodeState, Peer, PeerFlags, Pod, PodFlags, Ports,
-    Prefix, Rate, Reason, TICK_SHIFT, Target, Tuple, Uplink,
+    Addr, Counter, Direction, Flow, FlowFlags, Fragment, HostPort, Limit, Nat, NodeState, Peer, PeerFlags, Pod,
+    PodFlags, Ports, Prefix, Rate, Reason, SockPeer, TICK_SHIFT, Target, Tuple, Uplink,
 };
 use weft_cni::api::VerdictCount;
 use weft_cni::mac::Mac;
@@ -17,6 +17,7 @@ type Names = [(u32, &'static str)];
 const POD_FLAGS: &Names = &[
     (PodFlags::ADOPTED, "adopted"),
     (PodFlags::VIA_STACK, "via-stack"),
+    (PodFlags::PORTS, "ports"),
     (PodFlags::LIMIT_EGRESS, "limit-egress"),
     (PodFlags::LIMIT_INGRESS, "limit-ingress"),
 ];
@@ -33,6 +34,7 @@ const FLOW_FLAGS: &Names = &[
     (FlowFlags::FIN_OUTSIDE, "fin-outside"),
     (FlowFlags::RESET, "reset"),
     (FlowFlags::CONFIRMED, "confirmed"),
+    (FlowFlags::PORT, "port"),
 ];
 
 /// An entry of `pods`.
@@ -100,7 +102,25 @@ pub(super) fn nat(key: &Tuple, nat: &Nat) -> Value {
     value["flags"] = flags(FLOW_FLAGS, nat.flags).into();
     value["to"] = json!(IpAddr::from(nat.inside));
     value["toPort"] = u16::from_be(nat.inside_port).into();
+    value["endpointId"] = nat.endpoint_id.into();
     value
+}
+
+/// An entry of `ports`.
+pub(super) fn port(key: &Target, port: &HostPort) -> Value {
+    json!({
+        "address": IpAddr::from(key.addr),
+        "port": u16::from_be(key.port),
+        "protocol": key.protocol,
+        "to": IpAddr::from(port.pod),
+        "toPort": u16::from_be(port.port),
+        "endpointId": port.endpoint_id,
+    })
+}
+
+/// An entry of `node_addrs`.
+pub(super) fn node_addr(addr: Addr) -> Value {
+    json!({ "address": IpAddr::from(addr) })
 }
 
 /// An entry of `nat_full`.
@@ -110,6 +130,18 @@ pub(super) fn target(target: &Target, flows: u64) -> Value {
         "port": u16::from_be(target.port),
         "protocol": target.protocol,
         "flows": flows,
+    })
+}
+
+/// An entry of `socks`.
+pub(super) fn sock(peer: &SockPeer, asked: &Target) -> Value {
+    json!({
+        "cookie": peer.cookie,
+        "pod": IpAddr::from(peer.addr),
+        "podPort": u16::from_be(peer.port),
+        "asked": IpAddr::from(asked.addr),
+        "askedPort": u16::from_be(asked.port),
+        "protocol": asked.protocol,
     })
 }
 
@@ -203,12 +235,12 @@ mod tests {
     fn a_pod_is_written_as_people_do() {
         let addr = Addr::from(IpAddr::from([10, 244, 0, 7]));
         let value =
-            Pod { ifindex: 9, flags: 5, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
+            Pod { ifindex: 9, flags: 0x205, endpoint_id: 3, pod_mac: [2, 0, 0, 0, 0, 1], host_mac: [2, 0, 0, 0, 0, 2] };
         assert_eq!(
             pod(addr, &value),
             json!({
                 "address": "10.244.0.7", "ifindex": 9, "endpointId": 3, "podMac": "02:00:00:00:00:01",
-                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "0x4"],
+                "hostMac": "02:00:00:00:00:02", "flags": ["adopted", "ports", "0x200"],
             })
         );
     }

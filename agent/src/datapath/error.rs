@@ -35,6 +35,11 @@ pub enum DatapathError {
         /// Their names, joined.
         names: String,
     },
+    /// Processes of the node cannot be told apart.
+    #[error(
+        "there is no cgroup v2 hierarchy: mount one with `mount -t cgroup2 cgroup2 /sys/fs/cgroup`, or name it by --cgroup"
+    )]
+    NoCgroup,
     /// The directory for pins is elsewhere.
     #[error(
         "{path} is not on a BPF filesystem: mount one with `mount -t bpf bpffs /sys/fs/bpf`, or name a directory on \
@@ -190,6 +195,32 @@ pub enum DatapathError {
         /// Name of the device.
         device: String,
     },
+    /// A port of the node that a pod of other families cannot have.
+    #[error("{port} is of a family that the pod has no address of: leave hostIP out, or give the pod one")]
+    PortFamily {
+        /// The mapping.
+        port: String,
+    },
+    /// A port of SCTP, whose checksum covers the ports and is no sum.
+    #[error(
+        "{port} cannot lead to port {container_port} of the pod: SCTP's checksum covers its ports, so hostPort and \
+         containerPort have to be the same"
+    )]
+    SctpPort {
+        /// The mapping.
+        port: String,
+        /// The pod's.
+        container_port: u16,
+    },
+    /// A port is missing in the map, or leads elsewhere.
+    #[error("map ports does not lead from {port} to the pod")]
+    NoPort {
+        /// What is asked for.
+        port: String,
+    },
+    /// The programs do not look for ports.
+    #[error("map node says that no port of the node is a pod's")]
+    PortsUnknown,
     /// A pod is missing in the map.
     #[error("map pods has no entry for {address}")]
     NoEntry {

@@ -1,12 +1,13 @@
 //! `flows`, `nat` and what the programs ask before they look into them.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weft_abi::{Addr, Flow, Fragment, Nat, NodeState, PodFlags, Ports, Target, TraceFilter, Tuple, map};
 
 use super::maps::of;
 use super::plain::{Put, Table};
-use super::{Datapath, DatapathError};
+use super::{Datapath, DatapathError, State};
 
 /// Entries that the last look at a table found, without those removed since; the kernel does not count them.
 #[derive(Debug)]
@@ -122,10 +123,23 @@ impl Datapath {
         self.change_node(|node| node.trace = filter.unwrap_or_default())
     }
 
+    /// Tells the programs how many ports of the node are pods'.
+    pub(super) fn tell_ports(&self, alone: &MutexGuard<'_, State>) -> Result<(), DatapathError> {
+        let ports = self.maps.count_ports()?;
+        self.change_node_alone(alone, |node| node.ports = ports)
+    }
+
     pub(super) fn change_node(&self, change: impl FnOnce(&mut NodeState)) -> Result<(), DatapathError> {
-        // Two changes must not undo each other.
-        let _alone = self.state();
-        let before = self.maps.node.get(&0).map_err(of("look-up", map::NODE))?.unwrap_or_default();
+        self.change_node_alone(&self.state(), change)
+    }
+
+    /// Two changes must not undo each other.
+    fn change_node_alone(
+        &self,
+        _alone: &MutexGuard<'_, State>,
+        change: impl FnOnce(&mut NodeState),
+    ) -> Result<(), DatapathError> {
+        let before = self.maps.node()?;
         let mut after = before;
         change(&mut after);
         if after != before {

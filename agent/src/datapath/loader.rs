@@ -3,14 +3,14 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 
-use aya::programs::{Program, ProgramError, SchedClassifier};
+use aya::programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use weft_abi::{Hook, global};
 
 use super::maps::Maps;
 use super::pins::Pins;
 use super::spec::SPECS;
-use super::{DatapathConfig, DatapathError};
+use super::{DatapathConfig, DatapathError, cgroup};
 
 /// The programs' object, as `cargo xtask build-ebpf` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
@@ -27,6 +27,8 @@ impl Programs {
     pub(super) fn load(pins: &Pins, config: &DatapathConfig) -> Result<(Self, Maps), DatapathError> {
         let overlay_port = u32::from(config.overlay_port.unwrap_or(0));
         let host_routing = u32::from(config.host_routing);
+        // Without it no program is attached that asks for it.
+        let netns_cookie = cgroup::netns_cookie().unwrap_or_default();
         let mut loader = EbpfLoader::new();
         // The loader has read the kernel's own BTF, some 10 MiB. The programs need no relocation by it: let go.
         loader.btf(None);
@@ -38,6 +40,7 @@ impl Programs {
         }
         loader.override_global(global::OVERLAY_PORT, &overlay_port, true);
         loader.override_global(global::HOST_ROUTING, &host_routing, true);
+        loader.override_global(global::NETNS_COOKIE, &netns_cookie, true);
         let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
         let maps = Maps::open(&mut ebpf, pins)?;
         let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };
@@ -79,10 +82,20 @@ impl Programs {
         program.and_then(|program| program.try_into().ok()).ok_or(DatapathError::Incomplete { name: hook.name() })
     }
 
+    /// That program for cgroups, loaded.
+    pub(super) fn for_cgroup(&mut self, name: &'static str) -> Result<&mut CgroupSockAddr, DatapathError> {
+        let program: Option<&mut CgroupSockAddr> = self.ebpf.program_mut(name).and_then(|found| found.try_into().ok());
+        let program = program.ok_or(DatapathError::Incomplete { name })?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| refused(name, error))?;
+        }
+        Ok(program)
+    }
+
     /// The file descriptor of the hook's program, which stays open.
     pub(super) fn fd(&mut self, hook: Hook) -> Result<i32, DatapathError> {
         let program = self.get(hook)?;
-        Ok(program.fd().map_err(|error| refused(hook, error))?.as_fd().as_raw_fd())
+        Ok(program.fd().map_err(|error| refused(hook.name(), error))?.as_fd().as_raw_fd())
     }
 }
 
@@ -90,13 +103,12 @@ impl Programs {
 fn verify(hook: Hook, program: &mut Program) -> Result<u32, DatapathError> {
     let incomplete = DatapathError::Incomplete { name: hook.name() };
     let program: &mut SchedClassifier = program.try_into().map_err(|_| incomplete)?;
-    program.load().map_err(|error| refused(hook, error))?;
-    Ok(program.info().map_err(|error| refused(hook, error))?.id())
+    program.load().map_err(|error| refused(hook.name(), error))?;
+    Ok(program.info().map_err(|error| refused(hook.name(), error))?.id())
 }
 
 /// The verifier says a lot: all of it goes into the log, its conclusion into the error.
-fn refused(hook: Hook, error: ProgramError) -> DatapathError {
-    let program = hook.name();
+fn refused(program: &'static str, error: ProgramError) -> DatapathError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let words = verifier_log.to_string();

@@ -28,7 +28,7 @@ impl Datapath {
                 )
             })
         });
-        self.attacher.expedite.problem().into_iter().chain(full).collect()
+        self.attacher.expedite.problem().into_iter().chain(self.sockets_warning()).chain(full).collect()
     }
 
     /// Every map of ours.
@@ -75,6 +75,9 @@ impl Datapath {
             map::MASQ_EXEMPT => some(&maps.masq_exempt, map::MASQ_EXEMPT, |key, _| dump::exempt(*key))?,
             map::FRAGS => some(&maps.frags, map::FRAGS, |key, value| dump::fragment(key, *value))?,
             map::RATES => some(&maps.rates, map::RATES, |key, value| dump::rate(*key, value))?,
+            map::PORTS => some(&maps.ports, map::PORTS, dump::port)?,
+            map::NODE_ADDRS => some(&maps.node_addrs, map::NODE_ADDRS, |key, _| dump::node_addr(*key))?,
+            map::SOCKS => some(&maps.socks, map::SOCKS, dump::sock)?,
             map::NODE => some(&maps.node, map::NODE, |_, value| dump::node(value))?,
             map::COUNTERS => {
                 let counts = maps.counts()?.into_iter();
@@ -108,6 +111,9 @@ impl Datapath {
             map::NAT_FULL => Some(count(&maps.nat_full, map::NAT_FULL)?),
             map::MASQ_EXEMPT => Some(count(&maps.masq_exempt, map::MASQ_EXEMPT)?),
             map::FRAGS => Some(count(&maps.frags, map::FRAGS)?),
+            map::PORTS => Some(maps.count_ports()?.into()),
+            map::NODE_ADDRS => Some(count(&maps.node_addrs, map::NODE_ADDRS)?),
+            map::SOCKS => Some(count(&maps.socks, map::SOCKS)?),
             map::FLOWS => self.counted_flows.get(),
             map::NAT => self.counted_nat.get(),
             map::NODE | map::COUNTERS => Some(u64::from(room)),

@@ -5,8 +5,8 @@ use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::SyscallError;
 use nix::errno::Errno;
 use weft_abi::{
-    Addr, Counter, Direction, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Rate, Reason, Target, Tuple,
-    Uplink, counter_index, map,
+    Addr, Counter, Direction, Flow, Fragment, HostPort, Nat, NodeState, Peer, Pod, Ports, Prefix, Rate, Reason,
+    SockPeer, Target, Tuple, Uplink, counter_index, map,
 };
 
 use super::DatapathError;
@@ -25,6 +25,9 @@ pub(super) struct Maps {
     pub(super) nat_full: Table<Target, u64>,
     pub(super) masq_exempt: Table<Prefix, u32>,
     pub(super) frags: Table<Fragment, Ports>,
+    pub(super) ports: Table<Target, HostPort>,
+    pub(super) node_addrs: Table<Addr, u32>,
+    pub(super) socks: Table<SockPeer, Target>,
     pub(super) node: Table<u32, NodeState>,
     pub(super) rates: Table<u32, Rate>,
     counters: Counters,
@@ -43,10 +46,18 @@ impl Maps {
             nat_full: open(pins, map::NAT_FULL)?,
             masq_exempt: open(pins, map::MASQ_EXEMPT)?,
             frags: open(pins, map::FRAGS)?,
+            ports: open(pins, map::PORTS)?,
+            node_addrs: open(pins, map::NODE_ADDRS)?,
+            socks: open(pins, map::SOCKS)?,
             node: open(pins, map::NODE)?,
             rates: open(pins, map::RATES)?,
             counters: Counters::try_from(counters).map_err(of_aya("open", map::COUNTERS))?,
         })
+    }
+
+    /// The one entry of `node`.
+    pub(super) fn node(&self) -> Result<NodeState, DatapathError> {
+        Ok(self.node.get(&0).map_err(of("look-up", map::NODE))?.unwrap_or_default())
     }
 
     /// Every counter, summed over the CPUs.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod carry;
+mod cgroup;
 mod cleanup;
 mod devices;
 mod dump;
@@ -12,10 +13,12 @@ mod hook;
 mod loader;
 mod look;
 mod maps;
+mod node_addrs;
 mod peers;
 mod pins;
 mod plain;
 mod pods;
+mod ports;
 mod probe;
 mod rates;
 mod spec;
@@ -25,9 +28,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use weft_abi::Addr;
+use weft_abi::{Addr, Target};
 
 use self::attach::{Attacher, clsact, tcx};
+use self::cgroup::Sockets;
 use self::devices::Devices;
 use self::flows::Counted;
 use self::hook::Role;
@@ -105,6 +109,7 @@ struct State {
     carrying: bool,
     /// Whether every endpoint has been looked at.
     swept: bool,
+    sockets: Sockets,
 }
 
 impl Datapath {
@@ -121,7 +126,15 @@ impl Datapath {
         let (programs, maps) = Programs::load(&pins, config)?;
         let carrying = carry::copy(&pins)?;
         let attacher = Attacher { method, expedite: config.expedite.clone(), pins };
-        let state = State { programs, attached: HashMap::new(), others, devices: None, carrying, swept: false };
+        let state = State {
+            programs,
+            attached: HashMap::new(),
+            others,
+            devices: None,
+            carrying,
+            swept: false,
+            sockets: Sockets::default(),
+        };
         let granted = Mutex::new(Granted::read(&maps)?);
         let datapath = Self {
             attacher,
@@ -134,6 +147,7 @@ impl Datapath {
         };
         // Nobody listens to what an agent that was killed had asked for.
         datapath.trace(None)?;
+        datapath.tell_ports(&datapath.state())?;
         Ok(datapath)
     }
 
@@ -145,7 +159,15 @@ impl Datapath {
     /// # Errors
     /// The map is full, or cannot be written.
     pub fn publish(&self, live: &[Endpoint]) -> Result<(), DatapathError> {
-        live.iter().try_for_each(|endpoint| self.maps.write_pod(endpoint))
+        let state = self.state();
+        live.iter().try_for_each(|endpoint| self.maps.write_pod(endpoint))?;
+        // One that cannot be served is told of when it is attached.
+        for endpoint in live {
+            if let Err(error) = self.maps.write_ports(endpoint) {
+                log::warn!("ports of endpoint {}: {error}", endpoint.id);
+            }
+        }
+        self.tell_ports(&state)
     }
 
     /// Attaches both hooks to the endpoint's host interface and writes its map entries.
@@ -157,15 +179,17 @@ impl Datapath {
     /// The device is gone or another one by now, the kernel refuses a program, or the map is full.
     pub fn attach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
+        // What cannot be served is refused before anything is done.
+        ports::entries_of(endpoint)?;
         let mut state = self.state();
         let State { programs, others, attached, .. } = &mut *state;
         let fresh = self.attacher.attach(programs, others, device, Role::Pod)?;
-        let written = self.maps.write_pod(endpoint);
+        let written = self.write(endpoint);
         match written {
             Ok(()) => drop(attached.insert(endpoint.id, device.name.to_owned())),
             Err(_) => self.attacher.undo(&fresh, device),
         }
-        written
+        written.and_then(|()| if endpoint.spec.ports.is_empty() { Ok(()) } else { self.tell_ports(&state) })
     }
 
     /// Removes the endpoint's map entries and hooks; what is gone already is no error.
@@ -177,11 +201,14 @@ impl Datapath {
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         let device = device(endpoint);
         let mut state = self.state();
+        // Nobody new comes to a pod that is going.
+        let withdrawn = self.maps.erase_ports(endpoint);
+        let told = if endpoint.spec.ports.is_empty() { Ok(()) } else { self.tell_ports(&state) };
         let erased = self.maps.erase_pod(endpoint);
         let unlinked = self.attacher.remove_links(&state.others, device.name, Role::Pod.hooks());
         let unfiltered = clsact::remove(Role::Pod.hooks(), device);
         state.attached.remove(&endpoint.id);
-        erased.and(unlinked).and(unfiltered)
+        withdrawn.and(told).and(erased).and(unlinked).and(unfiltered)
     }
 
     /// Compares hooks and map entries with the endpoint; the first difference is the error.
@@ -196,7 +223,8 @@ impl Datapath {
                 return Err(DatapathError::NotAttached { program: hook.name(), device: device.name.to_owned() });
             }
         }
-        self.maps.verify_pod(endpoint)
+        self.maps.verify_pod(endpoint)?;
+        self.maps.verify_ports(endpoint)
     }
 
     /// Removes map entries and pinned links that belong to none of these endpoints; returns how many.
@@ -214,6 +242,13 @@ impl Datapath {
         let mut removed = self.maps.retain_pods(|addr, pod| {
             owners.contains(&(*addr, pod.endpoint_id)) || state.attached.contains_key(&pod.endpoint_id)
         })?;
+
+        let ports = live.iter().filter_map(|endpoint| ports::entries_of(endpoint).ok()).flatten();
+        let ports: HashSet<(Target, u32)> = ports.map(|(target, port)| (target, port.endpoint_id)).collect();
+        removed += self.maps.retain_ports(|target, port| {
+            ports.contains(&(*target, port.endpoint_id)) || state.attached.contains_key(&port.endpoint_id)
+        })?;
+        self.tell_ports(&state)?;
 
         let devices: HashSet<&str> = live
             .iter()
@@ -256,6 +291,16 @@ impl Datapath {
             state.carrying = false;
         }
         Ok(())
+    }
+
+    /// Writes the endpoint's map entries: all of them, or none that were not there before.
+    fn write(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
+        self.maps.write_pod(endpoint)?;
+        let written = self.maps.write_ports(endpoint);
+        if written.is_err() {
+            self.maps.erase_pod(endpoint)?;
+        }
+        written
     }
 
     /// `tcx` or `clsact`.

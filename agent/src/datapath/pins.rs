@@ -55,7 +55,12 @@ impl Pins {
         self.links().join(link_name(device, hook))
     }
 
-    /// Every link that is pinned here.
+    /// That of a program for cgroups.
+    pub(super) fn cgroup_link(&self, program: &str) -> PathBuf {
+        self.links().join(format!("cgroup_{program}"))
+    }
+
+    /// Every link of a device that is pinned here.
     pub(super) fn pinned(&self) -> Result<Vec<Pinned>, DatapathError> {
         let links = self.links();
         let parse = |name: &String| {

@@ -79,13 +79,19 @@ pub(super) fn entries_of(endpoint: &Endpoint) -> impl Iterator<Item = (Addr, Pod
     let adopted = endpoint.origin == Origin::Adopted;
     let pod = Pod {
         ifindex: spec.host_ifindex,
-        flags: rates::flags(spec.bandwidth) | if adopted { PodFlags::ADOPTED } else { 0 },
+        flags: flags_of(endpoint),
         endpoint_id: endpoint.id,
         pod_mac: spec.pod_mac.0,
         host_mac: spec.host_mac.0,
     };
     let link = adopted.then(|| (Addr::of_link(spec.host_ifindex), pod.of_link()));
     spec.addresses.iter().map(move |address| (Addr::from(*address), pod)).chain(link)
+}
+
+fn flags_of(endpoint: &Endpoint) -> u32 {
+    let adopted = if endpoint.origin == Origin::Adopted { PodFlags::ADOPTED } else { 0 };
+    let ports = if endpoint.spec.ports.is_empty() { 0 } else { PodFlags::PORTS };
+    adopted | ports | rates::flags(endpoint.spec.bandwidth)
 }
 
 /// Whether both are the same to the agent.

@@ -119,7 +119,7 @@ fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     missing.map(|(name, ..)| *name).collect()
 }
 
-fn release() -> Result<String, DatapathError> {
+pub(super) fn release() -> Result<String, DatapathError> {
     let names = uname().map_err(|errno| DatapathError::System { call: "uname", source: errno.into() })?;
     Ok(names.release().to_string_lossy().into_owned())
 }

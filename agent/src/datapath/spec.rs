@@ -5,9 +5,9 @@ use std::path::Path;
 use aya::maps::{MapError, MapInfo, MapType};
 use nix::errno::Errno;
 use weft_abi::{
-    Addr, COUNTERS_MAX, Counter, EVENTS_BYTES, FLOWS_MAX, FRAGS_MAX, Flow, Fragment, MASQ_EXEMPT_MAX, NAT_FULL_MAX,
-    Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, Peer, Pod, Ports, Prefix, RATES_MAX, Rate, Target, Tuple,
-    UPLINKS_MAX, Uplink, map,
+    Addr, COUNTERS_MAX, Counter, EVENTS_BYTES, FLOWS_MAX, FRAGS_MAX, Flow, Fragment, HostPort, MASQ_EXEMPT_MAX,
+    NAT_FULL_MAX, NODE_ADDRS_MAX, Nat, NodeState, PARKED_BYTES, PEERS_MAX, PODS_MAX, PORTS_MAX, Peer, Pod, Ports,
+    Prefix, RATES_MAX, Rate, SOCKS_MAX, SockPeer, Target, Tuple, UPLINKS_MAX, Uplink, map,
 };
 
 use super::DatapathError;
@@ -28,7 +28,7 @@ pub(super) struct Spec {
 }
 
 /// Every map of ours.
-pub(super) const SPECS: [Spec; 13] = [
+pub(super) const SPECS: [Spec; 16] = [
     Spec::new::<Addr, Pod>(map::PODS, "hash", MapType::Hash, PODS_MAX),
     Spec::new::<Prefix, Peer>(map::PEERS, "lpm_trie", MapType::LpmTrie, PEERS_MAX),
     Spec::new::<u32, Uplink>(map::UPLINKS, "hash", MapType::Hash, UPLINKS_MAX),
@@ -38,6 +38,9 @@ pub(super) const SPECS: [Spec; 13] = [
     Spec::new::<Target, u64>(map::NAT_FULL, "lru_hash", MapType::LruHash, NAT_FULL_MAX),
     Spec::new::<Prefix, u32>(map::MASQ_EXEMPT, "lpm_trie", MapType::LpmTrie, MASQ_EXEMPT_MAX),
     Spec::new::<Fragment, Ports>(map::FRAGS, "lru_hash", MapType::LruHash, FRAGS_MAX),
+    Spec::new::<Target, HostPort>(map::PORTS, "hash", MapType::Hash, PORTS_MAX),
+    Spec::new::<Addr, u32>(map::NODE_ADDRS, "hash", MapType::Hash, NODE_ADDRS_MAX),
+    Spec::new::<SockPeer, Target>(map::SOCKS, "lru_hash", MapType::LruHash, SOCKS_MAX),
     Spec::new::<u32, NodeState>(map::NODE, "array", MapType::Array, 1),
     Spec::new::<u32, Counter>(map::COUNTERS, "percpu_array", MapType::PerCpuArray, COUNTERS_MAX),
     Spec::new::<(), ()>(map::EVENTS, "ringbuf", MapType::RingBuf, EVENTS_BYTES),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use weft_abi::TraceFilter;
 use weft_cni::api::{
-    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, VerdictCount,
+    Bandwidth, BandwidthStatus, Exhausted, Flows, LimitCounters, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus,
+    VerdictCount,
 };
 
 use crate::flow::{self, Timeouts};
@@ -179,6 +180,10 @@ impl Kernel for Fake {
     fn trace(&self, filter: Option<TraceFilter>) -> Result<(), KernelError> {
         self.filter.set(filter);
         Ok(())
+    }
+
+    fn ports_status(&self) -> PortsStatus {
+        PortsStatus::default()
     }
 
     fn attach_name(&self) -> &'static str {

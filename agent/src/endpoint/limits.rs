@@ -1,5 +1,6 @@
 //! Limits of endpoints: changed while they live, and shown with what came of them.
 
+use weft_abi::Limit;
 use weft_cni::api::{AttachmentKey, Bandwidth, EndpointInfo, EndpointSpec, RateLimit};
 use weft_cni::link::host_ifname;
 
@@ -9,9 +10,6 @@ use crate::text;
 use super::error::show;
 use super::spec::check_bandwidth;
 use super::{EndpointError, Endpoints, Record};
-
-/// Milliseconds of its rate that a burst should hold: a timer may be late by so much.
-const LATE_MS: u64 = 1;
 
 impl<K: Kernel> Endpoints<K> {
     /// Gives an endpoint other limits: on disk first, then in the kernel; back to the old ones when the kernel refuses.
@@ -73,23 +71,26 @@ impl<K: Kernel> Endpoints<K> {
     }
 }
 
-/// A burst below one packet, or below what flows while a timer is late, holds packets back that could go at once. The
-/// rate is held all the same.
+/// With a burst below some packets, or below what flows while a timer is late, the rate would not be reached: the
+/// smallest one that will do is taken in its place.
 pub(super) fn warn_of_small_bursts(key: &AttachmentKey, spec: &EndpointSpec) {
     for (direction, limit) in [("ingress", spec.bandwidth.ingress), ("egress", spec.bandwidth.egress)] {
         let Some(RateLimit { rate, burst: burst @ 1.. }) = limit else { continue };
         let least = least_burst(rate, spec.mtu);
         if burst < least {
             log::warn!(
-                "{}: {direction} burst of {burst} bits is small for {rate} bit/s: give {least} bits, or none",
+                "{}: {direction} burst of {burst} bits is too small for {rate} bit/s: {least} bits are taken",
                 show(key)
             );
         }
     }
 }
 
+/// Bits.
 fn least_burst(rate: u64, mtu: u32) -> u64 {
-    (u64::from(mtu) * 8).max(rate / 1000 * LATE_MS)
+    let limit = Limit { rate: rate / 8, ..Limit::default() };
+    let bits = u128::from(limit.least_burst_ns(mtu.into())) * u128::from(rate) / 1_000_000_000;
+    u64::try_from(bits).unwrap_or(u64::MAX)
 }
 
 fn describe(bandwidth: Bandwidth) -> String {
@@ -102,8 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_holds_a_packet_and_a_late_timer() {
-        assert_eq!(least_burst(1_000_000, 1500), 12_000);
-        assert_eq!(least_burst(1_000_000_000, 1500), 1_000_000);
+    fn a_burst_holds_some_packets_and_a_late_timer() {
+        assert_eq!(least_burst(1_000_000, 1500), 48_000);
+        assert_eq!(least_burst(1_000_000_000, 1500), 5_000_000);
+        assert_eq!(least_burst(RateLimit::MAX_RATE, 65535), 5_000_000_000_000);
     }
 }

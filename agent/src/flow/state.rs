@@ -98,7 +98,8 @@ pub(super) const fn state(protocol: u8, flow: &Flow, back: Option<Back>) -> Stat
     };
     let flags = flow.flags | flags;
     if protocol != protocol::TCP {
-        let answered = seen != 0 || flags & FlowFlags::REPLIED != 0;
+        // What came by a port of the node has been seen from the outside from its begin.
+        let answered = flags & FlowFlags::REPLIED != 0 || seen != 0 && flags & FlowFlags::PORT == 0;
         return if answered { State::Stream } else { State::Single };
     }
     if flags & FlowFlags::RESET != 0 || flags & BOTH == BOTH {
@@ -157,6 +158,9 @@ mod tests {
             assert_eq!(state(protocol, &flow(0), Some(Back::default())), State::Single);
             assert_eq!(state(protocol, &flow(0), Some(Back { seen: 1, flags: 0 })), State::Stream);
             assert_eq!(state(protocol, &flow(FlowFlags::REPLIED), None), State::Stream);
+            let asked = Some(Back { seen: 100, flags: FlowFlags::PORT });
+            assert_eq!(state(protocol, &flow(FlowFlags::PORT), asked), State::Single);
+            assert_eq!(state(protocol, &flow(FlowFlags::PORT | FlowFlags::REPLIED), asked), State::Stream);
         }
     }
 

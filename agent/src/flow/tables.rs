@@ -12,7 +12,7 @@ pub(crate) trait Tables {
     fn pods(&self) -> Result<Vec<(Addr, Pod)>, DatapathError>;
     /// Whether the address is a local pod's, as of now.
     fn has_pod(&self, addr: &Addr) -> Result<bool, DatapathError>;
-    /// Addresses that pods' packets leave the node with.
+    /// Addresses that flows may be translated to: those of the node.
     fn addresses(&self) -> Result<Vec<Addr>, DatapathError>;
     /// Shows every flow, many at a time.
     fn visit_flows(&self, show: impl FnMut(&[Tuple], &[Flow])) -> Result<(), DatapathError>;
@@ -46,7 +46,8 @@ impl Tables for Datapath {
     }
 
     fn addresses(&self) -> Result<Vec<Addr>, DatapathError> {
-        Self::uplink_addresses(self)
+        // Whoever asked for a port of the node did so by any of them.
+        Ok([Self::uplink_addresses(self)?, self.node_addresses()?].concat())
     }
 
     fn visit_flows(&self, show: impl FnMut(&[Tuple], &[Flow])) -> Result<(), DatapathError> {

@@ -20,6 +20,7 @@ mod ways;
 mod worker;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -78,6 +79,8 @@ pub struct Node {
     removal: Arc<Removal>,
     /// Those that the node was prepared for.
     pools: Arc<Mutex<Vec<IpNet>>>,
+    /// Whether the kernel could not list sockets when it was last asked.
+    unlisted: Arc<AtomicBool>,
 }
 
 impl Node {
@@ -88,7 +91,7 @@ impl Node {
     /// No socket or thread is to be had.
     pub fn open(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
         let removal = Arc::new(Removal::start(group | 1, expedite)?);
-        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default() })
+        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default(), unlisted: Arc::default() })
     }
 
     /// Makes the device that carries the pools' gateway addresses, the routes that keep unknown pod addresses on
@@ -225,8 +228,21 @@ impl Node {
     /// # Errors
     /// A request that the kernel refused.
     pub async fn taken(&self, ports: Vec<PortMapping>) -> Result<Option<Taken>, NodeError> {
-        let taken = tokio::task::spawn_blocking(move || sockets::taken(&ports));
-        taken.await.map_err(|_| NodeError::Stopped)?
+        let look = tokio::task::spawn_blocking(move || sockets::look(&ports));
+        let found = look.await.map_err(|_| NodeError::Stopped)??;
+        self.unlisted.store(!found.unlisted.is_empty(), Ordering::Relaxed);
+        Ok(found.taken)
+    }
+
+    /// What works, but not as well as it could; a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let unlisted = self.unlisted.load(Ordering::Relaxed);
+        let sentence = || {
+            "this kernel cannot list its sockets, so that ports of the node are given to pods which a process has: load \
+             tcp_diag and udp_diag"
+                .to_owned()
+        };
+        unlisted.then(sentence).into_iter().collect()
     }
 
     /// Begins to end the node's connections to these addresses, of which nobody is left; nobody waits for it.

@@ -196,6 +196,9 @@ impl Network {
             errors.extend(self.blocking(move |datapath| datapath.set_exempt(&exempt)).await.err());
             errors.extend(self.blocking(move |datapath| datapath.set_peers(&ranges)).await.err());
         }
+        if scope == Scope::Everything {
+            errors.extend(self.learn_addresses().await.err());
+        }
         if everywhere {
             errors.extend(self.attach().await.err());
         }
@@ -282,6 +285,12 @@ impl Network {
                 .push(format!("mtu {mtu} is more than the {carried} bytes that fit through the uplinks: lower it"));
         }
         made
+    }
+
+    /// By which addresses ports of the node can be asked for.
+    async fn learn_addresses(&self) -> Result<(), NetworkError> {
+        let addresses = self.node.addresses().await?;
+        self.blocking(move |datapath| datapath.set_node_addresses(&addresses)).await
     }
 
     async fn attach(&self) -> Result<(), NetworkError> {

@@ -19,6 +19,12 @@ impl Addr {
     /// The third word of every IPv4 address: `0000:ffff`.
     const V4_MARK: u32 = 0xffff_u32.to_be();
 
+    /// `127.0.0.1`.
+    pub const LOOPBACK_V4: Self = Self::from_v4_word(0x7f00_0001_u32.to_be());
+
+    /// `::1`.
+    pub const LOOPBACK_V6: Self = Self { words: [0, 0, 0, 1_u32.to_be()] };
+
     /// An IPv4 address from its four bytes read as one word in memory order.
     #[inline(always)]
     pub const fn from_v4_word(word: u32) -> Self {
@@ -63,6 +69,14 @@ impl Addr {
     pub const fn is_unspecified(&self) -> bool {
         let [a, b, c, d] = self.words;
         a | b | d == 0 && (c == 0 || c == Self::V4_MARK)
+    }
+
+    /// Whether it is in `127.0.0.0/8`, or `::1`.
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        let [a, b, c, d] = self.words;
+        let d = u32::from_be(d);
+        a | b == 0 && (c == Self::V4_MARK && d >> 24 == 127 || c == 0 && d == 1)
     }
 
     /// The 16 bytes in network byte order.
@@ -137,6 +151,14 @@ mod tests {
         assert!(!addr("fe80::1").is_v6_multicast() && !addr("224.0.0.1").is_v6_multicast());
         assert!(addr("::").is_unspecified() && addr("0.0.0.0").is_unspecified());
         assert!(!addr("::1").is_unspecified() && !addr("0.0.0.1").is_unspecified());
+    }
+
+    #[test]
+    fn loopback_is_told_apart() {
+        let addr = |text: &str| Addr::from(text.parse::<IpAddr>().unwrap_or(IpAddr::from([255; 4])));
+        assert_eq!((Addr::LOOPBACK_V4, Addr::LOOPBACK_V6), (addr("127.0.0.1"), addr("::1")));
+        assert!(["127.0.0.1", "127.255.0.3", "::1"].iter().all(|text| addr(text).is_loopback()));
+        assert!(["128.0.0.1", "0.0.0.1", "::", "::2", "::127.0.0.1"].iter().all(|text| !addr(text).is_loopback()));
     }
 
     #[test]

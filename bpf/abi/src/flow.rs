@@ -35,6 +35,14 @@ impl Tuple {
         Self { inside, outside, inside_port, outside_port, protocol, pad: [0; 3] }
     }
 
+    /// The same flow as the other side has it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        let Self { inside, outside, inside_port, outside_port, .. } = *self;
+        Self { inside: outside, outside: inside, inside_port: outside_port, outside_port: inside_port, ..*self }
+    }
+
     /// The same flow with another inside: from a pod's to the node's and back.
     #[inline(always)]
     #[must_use]

@@ -34,7 +34,7 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     // Its frame is addressed to no device of this node: the overlay has no link-layer addresses.
     skb.make_ours();
     if let Some(pod) = deliver::receiver(&packet) {
-        if track::is_via_stack(skb, &packet, pod, false) {
+        if track::is_via_stack(skb, &packet, pod) {
             return Ok(Verdict::Pass);
         }
         return deliver::deliver(skb, pod);

@@ -4,9 +4,10 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weft_abi::{Hook, PodFlags, Reason};
 
+use crate::maps;
 use crate::parse::{self, Ethertype, ndp};
 use crate::skb::{Mark, Skb};
-use crate::stage::{arp, deliver, multicast, nameless, neighbor, onward, shape, source, track};
+use crate::stage::{answer, arp, deliver, multicast, nameless, neighbor, onward, reverse, shape, source};
 use crate::verdict::{Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -47,13 +48,19 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if let Some(queued) = shape::from_pod(skb, sender) {
         return Ok(queued);
     }
-    if packet.multicast || track::is_via_stack(skb, &packet, sender, true) {
+    if packet.multicast {
         return Ok(Verdict::Pass);
     }
-    match deliver::receiver(&packet) {
-        Some(pod) => deliver::deliver(skb, pod),
-        // Beyond the node another plugin's pod takes that plugin's ways.
-        None if sender.flags & PodFlags::ADOPTED != 0 => Ok(Verdict::Pass),
-        None => onward::judge(skb, &packet),
+    if let Some(decision) = answer::judge(skb, &packet, sender) {
+        return decision;
+    }
+    if let Some(pod) = deliver::receiver(&packet) {
+        return deliver::deliver(skb, pod);
+    }
+    // Beyond the node another plugin's pod takes that plugin's ways.
+    let adopted = sender.flags & PodFlags::ADOPTED != 0;
+    match if adopted { Ok(Verdict::Pass) } else { onward::judge(skb, &packet) } {
+        Ok(Verdict::Pass) if maps::has_ports() => reverse::local(skb, &packet),
+        decision => decision,
     }
 }

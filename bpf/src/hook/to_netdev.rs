@@ -7,7 +7,7 @@ use weft_abi::{Hook, PodFlags, Reason};
 use crate::maps;
 use crate::parse;
 use crate::skb::{Mark, Skb};
-use crate::stage::{host, masquerade, tunnelled};
+use crate::stage::{answer, host, masquerade, tunnelled};
 use crate::verdict::{NEXT, Verdict, conclude};
 
 #[expect(clippy::needless_pass_by_value, reason = "the macro gives the context away")]
@@ -34,9 +34,15 @@ fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     if packet.multicast || via_stack && tunnelled::is_outer(skb, &packet) {
         return host;
     }
-    // What another plugin made is that plugin's to translate.
-    if via_stack && maps::pod(&packet.src).is_none_or(|pod| pod.flags & PodFlags::ADOPTED != 0) {
-        return Verdict::of(host::judge(skb, &packet));
+    let sender = if via_stack { maps::pod(&packet.src) } else { None };
+    match sender {
+        None if via_stack => Verdict::of(host::judge(skb, &packet)),
+        // What another plugin made is that plugin's to translate.
+        Some(pod) if pod.flags & PodFlags::ADOPTED != 0 => Verdict::of(if pod.flags & PodFlags::PORTS == 0 {
+            host::judge(skb, &packet)
+        } else {
+            answer::late(skb, &packet)
+        }),
+        _ => masquerade::judge(skb, &packet, via_stack),
     }
-    masquerade::judge(skb, &packet, via_stack)
 }

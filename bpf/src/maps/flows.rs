@@ -77,6 +77,25 @@ pub(crate) fn add_nat(tuple: &Tuple, nat: &Nat) -> Result<(), i32> {
     NAT.insert(tuple, nat, BPF_NOEXIST.into())
 }
 
+/// Records a flow, in the place of one that is there; the error is the kernel's.
+#[inline(always)]
+pub(crate) fn put_flow(tuple: &Tuple, flow: &Flow) -> Result<(), i32> {
+    FLOWS.insert(tuple, flow, BPF_ANY.into())
+}
+
+/// Records a way back, in the place of one that is there; the error is the kernel's.
+#[inline(always)]
+pub(crate) fn put_nat(tuple: &Tuple, nat: &Nat) -> Result<(), i32> {
+    NAT.insert(tuple, nat, BPF_ANY.into())
+}
+
+/// Forgets a flow.
+#[inline(always)]
+pub(crate) fn remove_flow(tuple: &Tuple) {
+    // Gone already is as good.
+    let _ = FLOWS.remove(tuple);
+}
+
 /// Forgets a way back.
 #[inline(always)]
 pub(crate) fn remove_nat(tuple: &Tuple) {

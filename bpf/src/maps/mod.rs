@@ -4,8 +4,10 @@
 mod flows;
 mod parked;
 mod places;
+mod ports;
 mod rates;
 mod scratch;
+mod socks;
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
@@ -16,11 +18,16 @@ use weft_abi::{
     TraceFilter, counter_index,
 };
 
-pub(crate) use flows::{Live, add_flow, add_nat, count_full, flow, nat, now, ports, random, remember, remove_nat};
+pub(crate) use flows::{
+    Live, add_flow, add_nat, count_full, flow, nat, now, ports, put_flow, put_nat, random, remember, remove_flow,
+    remove_nat,
+};
 pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
+pub(crate) use ports::{host_port, is_node_addr};
 pub(crate) use rates::bucket;
-pub(crate) use scratch::{Wish, blank_event, wish};
+pub(crate) use scratch::{Leg, Opening, Wish, blank_event, leg, opening, transport, wish};
+pub(crate) use socks::{asked, note_asked};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the
 /// entry of another pod in its place.
@@ -88,6 +95,12 @@ pub(crate) fn shaper() -> Option<Shaper> {
 #[inline(always)]
 pub(crate) fn has_host_flows() -> bool {
     NODE.get(0).is_some_and(|node| node.host_flows != 0)
+}
+
+/// Whether any port of the node is a pod's.
+#[inline(always)]
+pub(crate) fn has_ports() -> bool {
+    NODE.get(0).is_some_and(|node| node.ports != 0)
 }
 
 /// Notes that a flow of the node's own is translated.

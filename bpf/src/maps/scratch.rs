@@ -5,7 +5,10 @@
 
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
-use weft_abi::{Event, Flow, Nat, Tuple};
+use weft_abi::{Event, Flow, Nat, Target, Tuple};
+
+use crate::parse::Transport;
+use crate::skb::Hop;
 
 /// What there is to translate, and what came of it.
 #[repr(C)]
@@ -32,6 +35,66 @@ static WISH: PerCpuArray<Wish, 1> = PerCpuArray::new();
 pub(crate) fn wish() -> Option<&'static mut Wish> {
     // SAFETY: no other program runs on this processor meanwhile, and ours keeps one reference at a time.
     WISH.get_ptr_mut(0).map(|wish| unsafe { &mut *wish })
+}
+
+/// A packet for a port of the node whose flow is not known, and what came of it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Opening {
+    /// The flow as whoever sent the packet knows it, the node inside.
+    pub(crate) asked: Tuple,
+    /// TCP flags of the packet.
+    pub(crate) tcp: u32,
+    /// The port that is looked for.
+    pub(crate) target: Target,
+    /// Afterwards the flow with the outside that the pod is to see: another one if the pod asked for itself.
+    pub(crate) shown: Tuple,
+    /// Afterwards where the packet goes.
+    pub(crate) nat: Nat,
+    /// A flow as its inside knows it.
+    pub(crate) tuple: Tuple,
+    /// What is recorded of it.
+    pub(crate) flow: Flow,
+}
+
+#[btf_map(name = "opening")]
+static OPENING: PerCpuArray<Opening, 1> = PerCpuArray::new();
+
+/// This processor's place.
+#[inline(always)]
+pub(crate) fn opening() -> Option<&'static mut Opening> {
+    // SAFETY: as above.
+    OPENING.get_ptr_mut(0).map(|opening| unsafe { &mut *opening })
+}
+
+#[btf_map(name = "transport")]
+static TRANSPORT: PerCpuArray<Transport, 1> = PerCpuArray::new();
+
+/// This processor's place for a transport header.
+#[inline(always)]
+pub(crate) fn transport() -> Option<&'static mut Transport> {
+    // SAFETY: as above; it is all zero at first, which is a value.
+    TRANSPORT.get_ptr_mut(0).map(|transport| unsafe { &mut *transport })
+}
+
+/// Where an answer goes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Leg {
+    /// The way to another machine.
+    pub(crate) hop: Hop,
+    /// The way back into a pod that asked itself.
+    pub(crate) own: Nat,
+}
+
+#[btf_map(name = "leg")]
+static LEG: PerCpuArray<Leg, 1> = PerCpuArray::new();
+
+/// This processor's place.
+#[inline(always)]
+pub(crate) fn leg() -> Option<&'static mut Leg> {
+    // SAFETY: as above.
+    LEG.get_ptr_mut(0).map(|leg| unsafe { &mut *leg })
 }
 
 #[btf_map(name = "event")]

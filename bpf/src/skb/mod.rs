@@ -18,6 +18,7 @@ use aya_ebpf::programs::TcContext;
 
 pub(crate) use bytes::Bytes;
 pub(crate) use checksum::Checksum;
+pub(crate) use route::Hop;
 
 use weft_abi::{Addr, Token};
 

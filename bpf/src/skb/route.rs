@@ -41,6 +41,7 @@ const _: () = assert!(size_of::<Question>() == size_of::<FibLookup>() && offset_
 
 /// The next hop, for `bpf_redirect_neigh`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Neighbor {
     family: u32,
     addr: [u32; 4],
@@ -59,6 +60,8 @@ impl Neighbor {
 }
 
 /// A way that the node's routes know.
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Hop {
     /// The device that leads there.
     pub(crate) ifindex: u32,
@@ -104,10 +107,10 @@ impl Skb {
         unsafe { bpf_redirect(ifindex, BPF_F_INGRESS.into()) as i32 }
     }
 
-    /// The way that the node's routes know for the packet, `len` bytes from its IP header on; `None` if the stack has
+    /// The way that the node's routes know for the packet as one from `src`, `len` bytes from its IP header on; `None` if the stack has
     /// to see to it: the destination is the node itself or cannot be reached, or the packet is too large for the way.
     #[inline(always)]
-    pub(crate) fn route(&self, packet: &Packet, len: u32) -> Option<Hop> {
+    pub(crate) fn route(&self, packet: &Packet, src: &Addr, len: u32) -> Option<Hop> {
         let v4 = packet.src.is_v4();
         let spread = |addr: &Addr| if v4 { [addr.words[3], 0, 0, 0] } else { addr.words };
         let mut question = Question {
@@ -117,7 +120,7 @@ impl Skb {
             len: len as u16,
             ifindex: self.ifindex(),
             class: 0,
-            src: spread(&packet.src),
+            src: spread(src),
             dst: spread(&packet.dst),
             tail: [0; 4],
         };

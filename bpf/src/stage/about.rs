@@ -1,6 +1,6 @@
 //! ICMP errors about translated flows: found by the packet that they quote, translated with it.
 
-use weft_abi::{FlowFlags, Reason};
+use weft_abi::{Addr, FlowFlags, Reason};
 
 use super::deliver;
 use crate::maps;
@@ -39,17 +39,28 @@ fn restore(skb: &mut Skb, packet: &Packet, error: &Transport) -> Reason {
     }
 }
 
+/// Finds the address of the node to which somebody sent what the error of a pod is about; false if it was for no port
+/// of the node.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn asked(skb: &Skb, packet: &Packet, error: &Transport, addr: &mut Addr) -> bool {
+    let Some(quoted) = parse::quoted(skb, packet, error) else { return false };
+    let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return false };
+    *addr = flow.nat_addr;
+    flow.flags & FlowFlags::PORT != 0
+}
+
 /// An error that a pod sends about a packet that came to it from the world.
 ///
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 pub(crate) fn outbound(skb: &mut Skb, packet: &Packet, error: &Transport) -> Reason {
-    if maps::is_exempt(&packet.dst) {
-        return Reason::Passed;
-    }
-    let Some(quoted) = parse::quoted(skb, packet, error) else { return Reason::Unrelated };
-    let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return Reason::Unrelated };
-    if flow.flags & FlowFlags::TRANSLATED == 0 {
+    let unknown = if maps::is_exempt(&packet.dst) { Reason::Passed } else { Reason::Unrelated };
+    let Some(quoted) = parse::quoted(skb, packet, error) else { return unknown };
+    let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return unknown };
+    let own = unknown == Reason::Passed && flow.flags & FlowFlags::PORT == 0;
+    if own || flow.flags & FlowFlags::TRANSLATED == 0 {
         return Reason::Passed;
     }
     let (addr, port) = (flow.nat_addr, flow.nat_port);

@@ -30,7 +30,7 @@ pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     if seen != maps::now() || begins(tcp) {
         return refresh(flow, tuple, tcp);
     }
-    let new = closing(flags, tcp, true) | confirmed(tcp);
+    let new = closing(flags, tcp, true) | told(flags, tcp);
     if new != flags {
         flow.update(|flow| flow.flags = new);
     }
@@ -44,8 +44,8 @@ pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
 fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     let now = maps::now();
     let before = flow.get();
-    let flags = closing(before.flags, tcp, true) | confirmed(tcp);
-    let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST);
+    let flags = closing(before.flags, tcp, true) | told(before.flags, tcp);
+    let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST | FlowFlags::INBOUND | FlowFlags::PORT);
     let back = tuple.inside_as(before.nat_addr, before.nat_port);
     match maps::nat(&back) {
         Some(nat) if begins(tcp) && nat.get().flags & FlowFlags::CLOSING != 0 => nat.update(|nat| {
@@ -54,7 +54,9 @@ fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
         }),
         Some(_) => {}
         None => {
-            let nat = Nat { flags: kept, inside: tuple.inside, inside_port: tuple.inside_port, ..Nat::default() };
+            let endpoint_id = if kept & FlowFlags::PORT == 0 { 0 } else { endpoint(tuple) };
+            let Tuple { inside, inside_port, .. } = *tuple;
+            let nat = Nat { flags: kept, inside, inside_port, endpoint_id, ..Nat::default() };
             // Taken by another flow meanwhile: then this one is answered no more.
             let _ = maps::add_nat(&back, &nat);
         }
@@ -79,6 +81,62 @@ pub(crate) fn touch_in(nat: Live<Nat>, before: &Nat, tcp: u8) {
             nat.flags = flags;
         });
     }
+}
+
+/// A packet from the outside of a flow that began at a port of the node.
+#[inline(always)]
+pub(crate) fn touch_port(nat: Live<Nat>, asked: &Tuple, before: &Nat, tcp: u8) {
+    let flags = closing(before.flags, tcp, false) | confirmed(tcp);
+    if before.seen != maps::now() || before.flags != flags {
+        refresh_port(nat, asked, flags, tcp);
+    }
+}
+
+/// Once a tick, and whenever something is new of it. The flow is looked at too, so that the kernel does not take it for
+/// forgotten, is told what the outside says, and made again if it was.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn refresh_port(nat: Live<Nat>, asked: &Tuple, flags: u32, tcp: u8) {
+    let now = maps::now();
+    nat.update(|nat| {
+        nat.seen = now;
+        nat.flags = flags;
+    });
+    let nat = nat.get();
+    let Some(wish) = maps::wish() else { return };
+    wish.tuple = *asked;
+    (wish.tuple.inside, wish.tuple.inside_port) = (nat.inside, nat.inside_port);
+    match maps::flow(&wish.tuple) {
+        Some(flow) => flow.update(|flow| {
+            flow.seen = now;
+            flow.flags = closing(flow.flags, tcp, false) | confirmed(tcp);
+        }),
+        None => {
+            wish.flow = Flow {
+                seen: now,
+                created: now,
+                flags: flags | FlowFlags::TRANSLATED,
+                nat_addr: asked.inside,
+                nat_port: asked.inside_port,
+                ..Flow::default()
+            };
+            // Without room the next tick tries again.
+            let _ = maps::add_flow(&wish.tuple, &wish.flow);
+        }
+    }
+}
+
+/// The number of the endpoint that is inside.
+#[inline(always)]
+fn endpoint(tuple: &Tuple) -> u32 {
+    maps::pod(&tuple.inside).map_or(0, |pod| pod.endpoint_id)
+}
+
+/// What a packet of the inside says of a flow: that it answers, or what the side that began says.
+#[inline(always)]
+fn told(flags: u32, tcp: u8) -> u32 {
+    if flags & FlowFlags::INBOUND == 0 { confirmed(tcp) } else { FlowFlags::REPLIED }
 }
 
 /// What a packet of the side that began the flow says of it: an acknowledgement without SYN comes after the answer.

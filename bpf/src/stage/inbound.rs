@@ -24,7 +24,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet, pod: &Pod) -> Result<Verdict
         }
         _ => record(skb, packet),
     }
-    if track::is_via_stack(skb, packet, pod, false) {
+    if track::is_via_stack(skb, packet, pod) {
         return Ok(Verdict::Pass);
     }
     deliver::deliver(skb, pod)

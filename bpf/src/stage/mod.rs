@@ -2,6 +2,7 @@
 
 mod about;
 mod age;
+pub(crate) mod answer;
 pub(crate) mod arp;
 pub(crate) mod deliver;
 pub(crate) mod destination;
@@ -14,9 +15,12 @@ pub(crate) mod nameless;
 pub(crate) mod neighbor;
 pub(crate) mod onward;
 mod port;
+pub(crate) mod published;
 pub(crate) mod reverse;
 pub(crate) mod shape;
 mod size;
+pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod track;
+mod transport;
 pub(crate) mod tunnelled;

@@ -1,11 +1,11 @@
 //! From a pod to somebody who is not on this node: through the overlay, by the node's routes, or to its stack.
 
-use weft_abi::{Peer, PeerFlags, Reason};
+use weft_abi::{Addr, Peer, PeerFlags, Reason};
 
 use super::{size, tunnelled};
 use crate::parse::{self, Packet, Protocol};
 use crate::rewrite;
-use crate::skb::{Mark, Skb};
+use crate::skb::{Hop, Mark, Skb};
 use crate::verdict::Verdict;
 use crate::{config, maps};
 
@@ -44,17 +44,23 @@ fn tunnel(skb: &mut Skb, packet: &Packet, peer: &Peer) -> Verdict {
 /// By the node's routes, if they lead out of an uplink and the packet fits.
 #[inline(always)]
 fn route(skb: &mut Skb, packet: &Packet, mark: Mark) -> Result<Verdict, Reason> {
-    // At its last hop it is the stack that says so.
-    if !config::host_routing() || packet.hops <= 1 {
+    if !config::host_routing() {
         return Ok(Verdict::Pass);
     }
-    let Some(hop) = skb.route(packet, size::segment(skb, packet)) else { return Ok(Verdict::Pass) };
-    if maps::uplink(hop.ifindex).is_none() {
-        return Ok(Verdict::Pass);
-    }
+    let Some(hop) = hop(skb, packet, &packet.src) else { return Ok(Verdict::Pass) };
     rewrite::count_down(skb, packet)?;
     skb.set_mark(mark);
     Ok(Verdict::Sent(Reason::Routed, Skb::send_to(&hop)))
+}
+
+/// Where the node's routes lead a packet from that address, if out of an uplink, and if the packet fits.
+#[inline(always)]
+pub(crate) fn hop(skb: &Skb, packet: &Packet, src: &Addr) -> Option<Hop> {
+    // At its last hop it is the stack that says so.
+    if packet.hops <= 1 {
+        return None;
+    }
+    skb.route(packet, src, size::segment(skb, packet)).filter(|hop| maps::uplink(hop.ifindex).is_some())
 }
 
 /// No pod speaks to other nodes in the overlay's name: what the node translates would pass for its own.

@@ -4,6 +4,7 @@ use aya_ebpf::bindings::__sk_buff;
 use weft_abi::{Flow, FlowFlags, Nat, Reason, Target, Tuple};
 
 use crate::maps::{self, Live, Wish};
+use crate::parse::Protocol;
 use crate::skb::Skb;
 
 /// Ports that are tried before a flow is refused. With nine ports of ten taken towards one destination, one flow of
@@ -31,6 +32,12 @@ pub(crate) fn assign(skb: &mut Skb, ask: impl FnOnce(&mut Wish)) -> Result<&'sta
 const ASSIGNED: u32 = 0;
 const EXHAUSTED: u32 = 1;
 const REFUSED: u32 = 2;
+
+/// Whether a packet's port can be given another number.
+#[inline(always)]
+pub(crate) fn can_change(protocol: u8) -> bool {
+    matches!(protocol, Protocol::TCP | Protocol::UDP)
+}
 
 /// Verified once and by itself (a global function to the kernel), because it is called from many states; therefore it
 /// takes what it needs from a place of this processor's.

@@ -1,13 +1,31 @@
-//! From the world to a node's address: the way back of a flow that was translated.
+//! To a node's address: the way back of a flow that was translated, or the way to a pod that has a port of the node.
 
-use weft_abi::{FlowFlags, Reason};
+use weft_abi::{FlowFlags, Nat, Reason};
 
-use super::{about, age, deliver, fragment, tunnelled};
+use super::{about, age, deliver, fragment, published, transport, tunnelled};
 use crate::maps;
-use crate::parse::{self, Kind, Packet};
+use crate::parse::{self, Kind, Packet, Transport};
 use crate::rewrite::{self, End};
 use crate::skb::Skb;
 use crate::verdict::{NEXT, Verdict};
+
+/// What a pod of this node sends to the node: perhaps for a port of another pod, or for one of its own.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn local(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
+    if !maps::is_node_addr(&packet.dst) {
+        return Ok(Verdict::Pass);
+    }
+    let Some(transport) = maps::transport() else { return Ok(Verdict::Pass) };
+    if !transport::read(skb, packet, transport) {
+        return Ok(Verdict::Pass);
+    }
+    match serve(skb, packet, transport, false)? {
+        Verdict::Sent(Reason::Host, _) => Ok(Verdict::Pass),
+        verdict => Ok(verdict),
+    }
+}
 
 /// Gives the packet its pod's address and delivers it; what is the node's own goes on untouched.
 #[inline(always)]
@@ -20,20 +38,52 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
         fragment::park(skb, packet, &transport);
         return host;
     }
-    if tunnelled::is_outer_transport(&transport) {
+    serve(skb, packet, &transport, true)
+}
+
+#[inline(always)]
+fn serve(skb: &mut Skb, packet: &Packet, transport: &Transport, uplink: bool) -> Result<Verdict, Reason> {
+    let host = Ok(Verdict::Sent(Reason::Host, NEXT));
+    if tunnelled::is_outer_transport(transport) {
         return host;
     }
     if transport.kind == Kind::Error {
-        return about::inbound(skb, packet, &transport);
+        return about::inbound(skb, packet, transport);
     }
-    let Some(live) = maps::nat(&transport.inbound(packet)) else { return host };
+    match known(skb, packet, transport) {
+        Some(decision) => decision,
+        None if maps::has_ports() => published::begin(skb, packet, transport, uplink),
+        None => host,
+    }
+}
+
+/// A packet of a flow that is known, to a pod that is there.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+fn known(skb: &mut Skb, packet: &Packet, transport: &Transport) -> Option<Result<Verdict, Reason>> {
+    let tuple = transport.inbound(packet);
+    let live = maps::nat(&tuple)?;
     let nat = live.get();
-    age::touch_in(live, &nat, transport.flags);
-    if nat.flags & (FlowFlags::HOST | FlowFlags::VIA_STACK) != 0 {
-        rewrite::translate(skb, packet, &transport, End::Destination, &nat.inside, nat.inside_port)?;
-        return Ok(Verdict::Sent(Reason::Translated, NEXT));
+    if nat.flags & FlowFlags::PORT != 0 {
+        if maps::pod(&nat.inside).is_none_or(|pod| pod.endpoint_id != nat.endpoint_id) {
+            published::forget(&tuple, &nat);
+            return None;
+        }
+        age::touch_port(live, &tuple, &nat, transport.flags);
+    } else {
+        age::touch_in(live, &nat, transport.flags);
     }
-    let pod = maps::pod(&nat.inside).ok_or(Reason::NoSuchPod)?;
-    rewrite::translate(skb, packet, &transport, End::Destination, &nat.inside, nat.inside_port)?;
-    deliver::translated(skb, pod)
+    Some(restore(skb, packet, transport, &nat))
+}
+
+#[inline(always)]
+fn restore(skb: &mut Skb, packet: &Packet, transport: &Transport, nat: &Nat) -> Result<Verdict, Reason> {
+    let to_stack = nat.flags & (FlowFlags::HOST | FlowFlags::VIA_STACK) != 0;
+    let pod = if to_stack { None } else { Some(maps::pod(&nat.inside).ok_or(Reason::NoSuchPod)?) };
+    rewrite::translate(skb, packet, transport, End::Destination, &nat.inside, nat.inside_port)?;
+    match pod {
+        Some(pod) => deliver::translated(skb, pod),
+        None => Ok(Verdict::Sent(Reason::Translated, NEXT)),
+    }
 }

@@ -7,10 +7,10 @@ use crate::maps;
 use crate::parse::{self, Packet};
 use crate::skb::Skb;
 
-/// Whether a packet from or to that local pod has to go through the stack.
+/// Whether a packet to that local pod has to go through the stack.
 #[inline(always)]
-pub(crate) fn is_via_stack(skb: &mut Skb, packet: &Packet, pod: &Pod, outbound: bool) -> bool {
-    pod.flags & PodFlags::VIA_STACK != 0 && look_up(skb, packet, outbound)
+pub(crate) fn is_via_stack(skb: &mut Skb, packet: &Packet, pod: &Pod) -> bool {
+    pod.flags & PodFlags::VIA_STACK != 0 && look_up(skb, packet)
 }
 
 /// The flow of a packet whose source is inside, or with `outbound` false its destination, and the packet's TCP flags;
@@ -27,10 +27,10 @@ pub(crate) fn read(skb: &mut Skb, packet: &Packet, outbound: bool) -> Option<(Tu
 
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
-fn look_up(skb: &mut Skb, packet: &Packet, outbound: bool) -> bool {
-    let Some((tuple, tcp)) = read(skb, packet, outbound) else { return false };
+fn look_up(skb: &mut Skb, packet: &Packet) -> bool {
+    let Some((tuple, tcp)) = read(skb, packet, false) else { return false };
     let Some(flow) = maps::flow(&tuple) else { return false };
-    age::touch(flow, tcp, outbound);
+    age::touch(flow, tcp, false);
     flow.get().flags & FlowFlags::VIA_STACK != 0
 }
 
@@ -45,7 +45,8 @@ pub(crate) fn note(skb: &mut Skb, packet: &Packet, outbound: bool) {
         return add(&tuple, begun | FlowFlags::VIA_STACK | age::confirmed(tcp), skb.ifindex());
     };
     age::touch(flow, tcp, outbound);
-    if flow.get().flags & FlowFlags::VIA_STACK == 0 {
+    // What began at a port of the node is translated by ourselves alone.
+    if flow.get().flags & (FlowFlags::VIA_STACK | FlowFlags::PORT) == 0 {
         flow.update(|flow| flow.flags |= FlowFlags::VIA_STACK);
         maps::set_via_stack(&tuple.inside);
     }

@@ -33,6 +33,9 @@ pub struct Status {
     /// The ways off the node.
     #[serde(default)]
     pub network: NetworkStatus,
+    /// Ports of the node that are pods'.
+    #[serde(default)]
+    pub ports: PortsStatus,
     /// What holds the limits of pods.
     #[serde(default)]
     pub bandwidth: BandwidthStatus,
@@ -41,6 +44,23 @@ pub struct Status {
     pub tables: Vec<TableUse>,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
+}
+
+/// Ports of the node that are pods'.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortsStatus {
+    /// Mappings that stand.
+    pub mappings: u64,
+    /// How processes of the node reach them: `cgroup` by every address of the node and its loopback, `loopback` by its
+    /// addresses alone, or `none`.
+    pub sockets: String,
+    /// The cgroup whose processes do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Why it is not `cgroup`, a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The ways off the node.

@@ -75,7 +75,8 @@ impl Plot {
 
     /// The drawing; it says by which command it was made.
     pub(super) fn svg(&self, command: &str) -> String {
-        let width = LEFT + count(self.columns.len().max(1)) * (SIDE + LEFT);
+        // The legend needs the room of two.
+        let width = LEFT + count(self.columns.len().max(2)) * (SIDE + LEFT);
         let height = TOP + SIDE + BETWEEN + LOW + LEGEND;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
@@ -86,14 +87,14 @@ impl Plot {
         text(&mut svg, LEFT, 46.0, "", &format!("bytes of IP packets; {command}"));
         for (number, (title, lines)) in self.columns.iter().enumerate() {
             let x = LEFT + count(number) * (SIDE + LEFT);
-            text(&mut svg, x, TOP - 10.0, "", title);
+            text(&mut svg, x, TOP - 10.0, "", &format!("{title}: reached"));
             let rates = Panel { x, y: TOP, height: SIDE, span: DECADES };
             let shares = Panel { x, y: TOP + SIDE + BETWEEN, height: LOW, span: SHARES };
             frame(&mut svg, &rates, &DECADE_TICKS);
             frame(&mut svg, &shares, &SHARE_TICKS);
             band(&mut svg, &shares);
             line(&mut svg, "ideal", &[(DECADES.0, DECADES.0), (DECADES.1, DECADES.1)].map(|one| rates.at(one)));
-            text(&mut svg, x, TOP + SIDE + 34.0, "", "asked");
+            anchored(&mut svg, (x + SIDE, TOP + SIDE + 34.0), "end", "asked");
             text(&mut svg, x, shares.y - 8.0, "", "reached / asked; the band is 0.95 to 1.01");
             for series in lines {
                 let rate = |point: &Point| rates.at((point.asked.log10(), point.reached.max(1.0).log10()));

@@ -46,8 +46,8 @@ impl Stage {
             let world = Uplink::join(&node, 1500)?;
             node.start_agent()?;
             let status = node.weft_json(&["status"])?;
-            let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-            let detail = format!("kernel {}, programs attached by {}", word("kernel"), word("attach"));
+            let said = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+            let detail = format!("kernel {}, programs attached by {}", said("kernel"), said("attach"));
             Ok(((node, world), detail))
         })?;
         screen.part("Three pods join: weft-cni ADD, as a container runtime executes it");

@@ -33,15 +33,15 @@ pub(super) trait Layout<const N: usize>: Sized {
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn word(&mut self, value: u32) {
+    pub(super) fn word(&mut self, value: u32) {
         self.0.extend(value.to_ne_bytes());
     }
 
-    fn half(&mut self, value: u16) {
+    pub(super) fn half(&mut self, value: u16) {
         self.0.extend(value.to_ne_bytes());
     }
 
-    fn all(&mut self, bytes: &[u8]) {
+    pub(super) fn all(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 }
@@ -49,17 +49,17 @@ impl Writer {
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk().context("a value is cut short")?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn word(&mut self) -> Result<u32> {
+    pub(super) fn word(&mut self) -> Result<u32> {
         self.array().map(u32::from_ne_bytes)
     }
 
-    fn half(&mut self) -> Result<u16> {
+    pub(super) fn half(&mut self) -> Result<u16> {
         self.array().map(u16::from_ne_bytes)
     }
 

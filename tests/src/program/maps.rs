@@ -140,7 +140,7 @@ impl Programs {
         Ok(Counts(counts))
     }
 
-    fn put<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(
+    pub(super) fn put<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(
         &mut self,
         name: &str,
         key: &K,
@@ -151,7 +151,7 @@ impl Programs {
         map.insert(key.bytes()?, value.bytes()?, 0).with_context(|| format!("write an entry of {name}"))
     }
 
-    fn get<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(
+    pub(super) fn get<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(
         &self,
         name: &str,
         key: &K,
@@ -161,7 +161,10 @@ impl Programs {
         found(map.get(&key.bytes()?, 0))?.map(|bytes| V::from_bytes(&bytes)).transpose()
     }
 
-    fn all<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(&self, name: &str) -> Result<Vec<(K, V)>> {
+    pub(super) fn all<K: Layout<N>, V: Layout<M>, const N: usize, const M: usize>(
+        &self,
+        name: &str,
+    ) -> Result<Vec<(K, V)>> {
         let map = self.ebpf.map(name).with_context(|| format!("no map {name}"))?;
         let map = HashMap::<_, [u8; N], [u8; M]>::try_from(map)?;
         let entries = map.iter().map(|entry| {

@@ -4,6 +4,7 @@ pub mod baseline;
 mod context;
 mod layout;
 mod maps;
+mod ports;
 pub mod scene;
 pub mod tunnel;
 pub mod underlay;

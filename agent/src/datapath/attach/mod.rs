@@ -1,6 +1,7 @@
 //! Programs onto devices and off again, by TCX or clsact, and from one to the other without a gap.
 
 pub(super) mod clsact;
+pub(super) mod fdinfo;
 pub(super) mod tcx;
 
 use nix::net::if_::if_nametoindex;

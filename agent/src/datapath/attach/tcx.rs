@@ -1,6 +1,5 @@
 //! TCX: each hook is a link that is pinned, so that it outlives the agent and a new agent replaces its program.
 
-use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use aya::programs::{LinkOrder, MultiProgLink, ProgramError};
 use nix::errno::Errno;
 use weft_abi::Hook;
 
+use super::fdinfo;
 use crate::datapath::error::is;
 use crate::datapath::hook::{Device, attach_type};
 use crate::datapath::loader::Programs;
@@ -24,12 +24,12 @@ struct Found {
 }
 
 /// What a link joins, as its `fdinfo` tells.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 struct Target {
-    link: u32,
-    program: u32,
+    link: u64,
+    program: u64,
     /// 0 once the device is gone.
-    device: u32,
+    device: u64,
 }
 
 /// Lets a link that is pinned already, here or by another version, run our program; whether there was one.
@@ -54,7 +54,7 @@ pub(super) fn adopt(
             // An agent was killed between pinning it here and unpinning it there.
             unpin(&place)?;
         } else if adopted.is_some()
-            || found.target.device != device.index
+            || found.target.device != u64::from(device.index)
             || !replace(programs, &place, hook, device, found)?
         {
             remove(&place, expedite)?;
@@ -105,7 +105,9 @@ pub(in crate::datapath) fn remove(path: &Path, expedite: &Expedite) -> Result<bo
 /// Whether our program runs there by a pinned link.
 pub(super) fn is_attached(program_id: u32, pins: &Pins, hook: Hook, device: Device) -> Result<bool, DatapathError> {
     let found = open(&pins.link(device.name, hook))?;
-    Ok(found.is_some_and(|found| found.target.program == program_id && found.target.device == device.index))
+    Ok(found.is_some_and(|found| {
+        found.target.program == u64::from(program_id) && found.target.device == u64::from(device.index)
+    }))
 }
 
 /// Gives the link our program; false if its device went away meanwhile.
@@ -116,7 +118,7 @@ fn replace(
     device: Device,
     found: Found,
 ) -> Result<bool, DatapathError> {
-    if found.target.program == programs.id(hook) {
+    if found.target.program == u64::from(programs.id(hook)) {
         return Ok(true);
     }
     match programs.get(hook)?.attach_to_link(found.link) {
@@ -164,35 +166,11 @@ fn pin(link: FdLink, path: &Path) -> Result<(), DatapathError> {
 
 fn target(link: &SchedClassifierLink, path: &Path) -> Result<Target, DatapathError> {
     let fd = link.fd().map_err(call("open", path))?.as_raw_fd();
-    let fdinfo = PathBuf::from(format!("/proc/self/fdinfo/{fd}"));
-    match fs::read_to_string(&fdinfo) {
-        Ok(text) => Ok(parse(&text)),
-        Err(source) => Err(DatapathError::File { call: "read", path: fdinfo, source }),
-    }
-}
-
-fn parse(fdinfo: &str) -> Target {
-    let number = |name| {
-        let line = fdinfo.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-    };
-    Target { link: number("link_id:"), program: number("prog_id:"), device: number("ifindex:") }
+    let [link, program, device] = fdinfo::read(fd, ["link_id", "prog_id", "ifindex"])?;
+    Ok(Target { link, program, device })
 }
 
 fn call(call: &'static str, path: &Path) -> impl FnOnce(LinkError) -> DatapathError {
     let path = path.to_owned();
     move |source| DatapathError::Link { call, path, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fdinfo_names_program_and_device() {
-        let fdinfo = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t2057\nlink_type:\ttcx\nlink_id:\t7\n\
-                      prog_tag:\t3b185187f1855c4c\nprog_id:\t42\nifindex:\t9\nattach_type:\t46 (tcx_ingress)\n";
-        assert_eq!(parse(fdinfo), Target { link: 7, program: 42, device: 9 });
-        assert_eq!(parse(""), Target::default());
-    }
 }

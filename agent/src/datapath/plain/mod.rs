@@ -2,16 +2,16 @@
 #![expect(unsafe_code, reason = "aya and tokio ask for promises, and some calls of bpf(2) are missing in aya")]
 
 mod frames;
+mod links;
 mod table;
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
-use nix::libc;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use frames::FrameSocket;
+pub(super) use links::{detach, netns_cookie, open, update};
 pub(super) use table::{Failed, Put, Table};
 
 /// A key or value of a map.
@@ -35,19 +35,6 @@ pub(super) fn watch(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapDat
     // SAFETY: the ring buffer owns its map's descriptor, has no means to close or change it, and stays inside the
     // result until that is dropped.
     Ok(unsafe { AsyncFd::register(ring) }?)
-}
-
-/// Takes a link off its device at once, whatever still refers to it (`BPF_LINK_DETACH`, kernel 5.9).
-///
-/// Letting go of the last pin does it as well, but a grace period later and in the kernel's own time.
-pub(super) fn detach(link: BorrowedFd) -> io::Result<()> {
-    const BPF_LINK_DETACH: libc::c_int = 34;
-    let attr = link.as_raw_fd();
-    // SAFETY: the kernel reads as many bytes of `attr` as it is told to; the rest of the union counts as zero.
-    match unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of_val(&attr)) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

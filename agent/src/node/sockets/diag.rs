@@ -122,8 +122,8 @@ impl Diag {
         Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
-    /// Every socket that matches; none of a protocol that the kernel does not have.
-    pub(super) fn list(&mut self, query: &Query<'_>) -> io::Result<Vec<Entry>> {
+    /// Every socket that matches; `None` if the kernel cannot list the protocol's.
+    pub(super) fn list(&mut self, query: &Query<'_>) -> io::Result<Option<Vec<Entry>>> {
         let mut body = request(query.family, query.protocol, query.states, &[0; ID]);
         if !query.filter.is_empty() {
             let length = u16::try_from(ATTRIBUTE + query.filter.len()).map_err(io::Error::other)?;
@@ -134,8 +134,8 @@ impl Diag {
         let mut entries = Vec::new();
         let listed = self.exchange(BY_FAMILY, NLM_F_DUMP, &body, |answer| entries.extend(Entry::parse(answer)));
         match listed {
-            Err(error) if is_unknown(&error) => Ok(Vec::new()),
-            listed => listed.map(|()| entries),
+            Err(error) if is_unknown(&error) => Ok(None),
+            listed => listed.map(|()| Some(entries)),
         }
     }
 

@@ -69,11 +69,19 @@ impl fmt::Display for Listener {
     }
 }
 
-/// The first of these ports that a process of this network namespace has. What the kernel cannot tell of, nobody has:
-/// one without SCTP has no socket of it.
-pub(super) fn taken(ports: &[PortMapping]) -> Result<Option<Taken>, NodeError> {
+/// What could be found out about ports.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// The first that a process has.
+    pub(super) taken: Option<Taken>,
+    /// Protocols whose sockets the kernel cannot list, although it has some.
+    pub(super) unlisted: Vec<PortProtocol>,
+}
+
+/// Looks for a process of this network namespace that has one of these ports.
+pub(super) fn look(ports: &[PortMapping]) -> Result<Findings, NodeError> {
     let mut diag = open()?;
-    let mut found = Vec::new();
+    let (mut found, mut unlisted) = (Vec::new(), Vec::new());
     for (protocol, states) in [
         (PortProtocol::Tcp, State::LISTEN),
         // A datagram socket without a peer takes from everyone.
@@ -90,15 +98,23 @@ pub(super) fn taken(ports: &[PortMapping]) -> Result<Option<Taken>, NodeError> {
         let filter = filter::ports(&wanted);
         for family in diag::FAMILIES {
             let query = Query { family, protocol: protocol.number(), states, filter: &filter };
-            let entries = diag.list(&query).map_err(failed("SOCK_DIAG_BY_FAMILY", || format!("{protocol} sockets")))?;
-            found.extend(entries.iter().map(|entry| Listener::of(protocol, entry)));
+            match diag.list(&query).map_err(failed("SOCK_DIAG_BY_FAMILY", || format!("{protocol} sockets")))? {
+                Some(entries) => found.extend(entries.iter().map(|entry| Listener::of(protocol, entry))),
+                // A kernel may be without IPv6, and without SCTP.
+                None if family == diag::INET && protocol != PortProtocol::Sctp => unlisted.push(protocol),
+                None => {}
+            }
         }
     }
     let conflict = ports.iter().enumerate().find_map(|(index, mapping)| {
         let listener = found.iter().find(|listener| listener.takes(mapping))?;
         Some((index, *listener))
     });
-    Ok(conflict.map(|(index, listener)| Taken { index, listener, holder: Holder::of(listener.uid, listener.inode) }))
+    let taken = conflict.map(|(index, listener)| {
+        let holder = Holder::of(listener.uid, listener.inode);
+        Taken { index, listener, holder }
+    });
+    Ok(Findings { taken, unlisted })
 }
 
 /// Ends every TCP and UDP socket of this network namespace that is connected to one of these addresses: whoever waits
@@ -114,7 +130,7 @@ pub(super) fn sever(addresses: &[IpAddr]) -> Result<usize, NodeError> {
                 let query = Query { family, protocol: protocol.number(), states, filter: &filter };
                 let entries =
                     diag.list(&query).map_err(failed("SOCK_DIAG_BY_FAMILY", || format!("{protocol} sockets")))?;
-                for entry in entries.iter().filter(|entry| entry.remote.ip().to_canonical() == *address) {
+                for entry in entries.iter().flatten().filter(|entry| entry.remote.ip().to_canonical() == *address) {
                     match diag.destroy(protocol.number(), entry) {
                         Ok(()) => ended += 1,
                         Err(error) if diag::is_unknown(&error) => return Ok(ended),
@@ -141,8 +157,14 @@ mod tests {
         PortMapping { host_ip: host.parse().ok(), host_port: port, container_port: 80, protocol }
     }
 
+    fn taken(ports: &[PortMapping]) -> Option<Taken> {
+        let Findings { taken, unlisted } = look(ports).unwrap();
+        assert!(unlisted.is_empty(), "{unlisted:?}");
+        taken
+    }
+
     fn index(ports: &[PortMapping]) -> Option<usize> {
-        taken(ports).unwrap().map(|taken| taken.index)
+        taken(ports).map(|taken| taken.index)
     }
 
     #[test]
@@ -154,7 +176,6 @@ mod tests {
             mapping(PortProtocol::Udp, "", port),
             mapping(PortProtocol::Tcp, "", port),
         ])
-        .unwrap()
         .unwrap();
         assert_eq!((taken.index, taken.listener.to_string()), (2, format!("tcp 127.0.0.1:{port}")));
         let Holder::Process { name, pid } = &taken.holder else { unreachable!("{}", taken.holder) };
