@@ -48,7 +48,7 @@ pub(crate) fn boot(kernel: &Kernel, suite: &Suite) -> Result<Report> {
 fn qemu(kernel: &Kernel, initramfs: &Path, console: &Path) -> Result<Command> {
     // Emulation takes a whole processor for minutes: whoever works here goes first.
     let mut command = Command::new("nice");
-    command.args(["-n", "10", "timeout", "--foreground", "-s", "KILL", LIMIT]);
+    command.args(["-n", "0", "timeout", "--foreground", "-s", "KILL", LIMIT]);
     command.arg(process::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing")?);
     // One thread for all processors: with one each, kernels panic now and then.
     command.args([
