@@ -7,6 +7,7 @@ mod program_deliver;
 mod program_discovery;
 mod program_fragments;
 mod program_fuzz;
+mod program_limits;
 mod program_load;
 mod program_malformed;
 mod program_masquerade;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::program_limits;
 use anyhow::{Context, Result};
 use weft_abi::{Addr, Nat, Reason, Uplink};
 use weft_tests::exec;
@@ -105,6 +106,7 @@ fn by_route() -> Result<Reason> {
 fn every_reason_is_given_by_some_hook() -> Result<()> {
     let mut reasons = [at_a_pod()?, at_an_uplink()?].concat();
     reasons.push(by_route().context("by the node's routes")?);
+    reasons.extend(program_limits::verdicts().context("at the shaper")?);
     let mut tunnel = Tunnel::lay(Family::V4)?;
     let inner = Datagram::new(Kind::Udp, (remote(Family::V4), 9).into(), (world(Family::V4), 9).into());
     reasons.push(tunnel.send(Sender::Stranger, &inner.frame())?);

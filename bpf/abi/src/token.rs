@@ -24,7 +24,7 @@ impl Token {
             Direction::Egress => 0,
             Direction::Ingress => Self::INGRESS,
         };
-        Self(Self::OURS | ingress | (now_ns / 1000) as u32 & Self::TIME)
+        Self(Self::OURS | ingress | micros(now_ns))
     }
 
     /// The token that a packet with this mark has.
@@ -53,6 +53,7 @@ impl Token {
 
     /// The token of a packet that has been cut.
     #[inline(always)]
+    #[must_use]
     pub const fn cut(self) -> Self {
         Self(self.0 | Self::CUT)
     }
@@ -60,9 +61,16 @@ impl Token {
     /// How long the packet has been under way since it entered, in nanoseconds.
     #[inline(always)]
     pub const fn age_ns(self, now_ns: u64) -> u64 {
-        let micros = ((now_ns / 1000) as u32).wrapping_sub(self.0) & Self::TIME;
+        let micros = micros(now_ns).wrapping_sub(self.0) & Self::TIME;
         micros as u64 * 1000
     }
+}
+
+/// As much of the time as a token holds.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "what is cut off was masked out")]
+const fn micros(now_ns: u64) -> u32 {
+    ((now_ns / 1000) & Token::TIME as u64) as u32
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Keys and values of the maps as bytes, field by field, so that their layout is checked too.
 
+mod rate;
+
 use anyhow::{Context, Result, ensure};
 use weft_abi::{
     Addr, Event, Flow, Fragment, Nat, NodeState, Parked, Peer, Pod, Ports, Prefix, Target, TraceFilter, Tuple, Uplink,

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapError, PerCpuArray};
 use weft_abi::{
-    Addr, Counter, Direction, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Reason, Target, Tuple, Uplink,
-    counter_index, map,
+    Addr, Counter, Direction, Flow, Fragment, Nat, NodeState, Peer, Pod, Ports, Prefix, Rate, Reason, Target, Tuple,
+    Uplink, counter_index, map,
 };
 
 use super::Programs;
@@ -122,6 +122,16 @@ impl Programs {
     pub fn set_node(&mut self, node: &NodeState) -> Result<()> {
         let map = self.ebpf.map_mut(map::NODE).context("no map of the node")?;
         Array::<_, [u8; 60]>::try_from(map)?.set(0, node.bytes()?, 0).context("write the entry of node")
+    }
+
+    /// Writes an entry of `rates`.
+    pub fn put_rate(&mut self, endpoint: u32, rate: &Rate) -> Result<()> {
+        self.put::<_, _, 4, 200>(map::RATES, &endpoint, rate)
+    }
+
+    /// The entry of `rates` for an endpoint.
+    pub fn rate(&self, endpoint: u32) -> Result<Option<Rate>> {
+        self.get::<_, _, 4, 200>(map::RATES, &endpoint)
     }
 
     /// Reads every counter.

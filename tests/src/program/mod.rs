@@ -18,7 +18,7 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
 use weft_abi::{Event, EventKind, Parked, Reason, global, map};
 
-pub use context::Skb;
+pub use context::{Beside, Skb};
 pub use maps::Counts;
 pub use weft_abi::Hook;
 
@@ -144,6 +144,21 @@ impl Programs {
         ensure!(event.is_some() == reason.is_drop(), "{reason:?} left {event:?}");
         ensure!((action == Action::Shot) == reason.is_drop(), "{reason:?} told the kernel {action:?}");
         Ok(Outcome { reason: *reason, action, bytes, event, traces })
+    }
+
+    /// Runs a hook on a packet that it may leave uncounted; what the kernel was told, and what is beside the packet then.
+    pub fn pass(&mut self, hook: Hook, packet: impl Into<Skb>) -> Result<(Action, Beside)> {
+        let packet = packet.into();
+        let (mut bytes, mut context) = (vec![0; ROOM], [0; context::SIZE]);
+        let result = classifier(&mut self.ebpf, hook)?.test_run(TestRunOptions {
+            data_in: Some(packet.bytes()),
+            data_out: Some(&mut bytes),
+            ctx_in: Some(&packet.context()),
+            ctx_out: Some(&mut context),
+            ..TestRunOptions::new()
+        })?;
+        while self.events.next().is_some() {}
+        Ok((action(result.return_value)?, Beside::read(&context)))
     }
 
     /// The fragments that were parked since the last call.

@@ -1,7 +1,9 @@
 //! As much as a way carries, and how much that is.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,15 +34,27 @@ pub struct Tcp {
     pub time: Duration,
 }
 
-/// Bits a second of payload that TCP brings from one namespace to an address of another.
-pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, Tcp { streams, congestion, time }: Tcp) -> Result<f64> {
+/// Bits a second of IP packets that TCP brings from one namespace to an address of another.
+pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+    between(from, to, address, tcp, false)
+}
+
+/// The same the other way, on connections that the receiving side has begun.
+pub fn tcp_back(to: &Netns, from: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+    between(to, from, address, tcp, true)
+}
+
+fn between(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp, back: bool) -> Result<f64> {
+    let Tcp { streams, congestion, time } = tcp;
     let listener = to.enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?.context("listen")?;
     let target = listener.local_addr().context("ask for the listener's port")?;
-    let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let over = AtomicBool::new(false);
+    let receiver = if back { from } else { to };
     let pairs = (0..streams).map(|_| {
         let near = from.enter(|| stream::connect(target))??;
-        SockRef::from(&near).set_tcp_congestion(congestion.as_bytes()).context(congestion)?;
         let (far, _) = listener.accept().context("accept")?;
+        let (near, far) = if back { (far, near) } else { (near, far) };
+        SockRef::from(&near).set_tcp_congestion(congestion.as_bytes()).context(congestion)?;
         near.set_write_timeout(Some(PATIENCE)).context("set a deadline")?;
         far.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
         Ok((near, far))
@@ -48,22 +62,19 @@ pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, Tcp { streams, congestion,
     let pairs = pairs.collect::<Result<Vec<_>>>()?;
     thread::scope(|scope| {
         for (near, far) in &pairs {
-            let (count, over) = (&count, &over);
+            let over = &over;
             scope.spawn(move || {
                 let (mut near, chunk) = (near, vec![0; CHUNK]);
                 while !over.load(Ordering::Relaxed) && near.write(&chunk).or_else(later).is_ok() {}
             });
             scope.spawn(move || {
                 let (mut far, mut chunk) = (far, vec![0; CHUNK]);
-                while !over.load(Ordering::Relaxed) {
-                    let Ok(read) = far.read(&mut chunk).or_else(later) else { break };
-                    count.fetch_add(read as u64, Ordering::Relaxed);
-                }
+                while !over.load(Ordering::Relaxed) && far.read(&mut chunk).or_else(later).is_ok() {}
             });
         }
-        let rate = measure(&count, time);
+        let rate = measure(|| octets(receiver, address.is_ipv4()), time);
         over.store(true, Ordering::Relaxed);
-        Ok(rate)
+        rate
     })
 }
 
@@ -82,7 +93,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
         scope.spawn(|| {
             let (payload, begun, mut sent) = ([0; PAYLOAD], Instant::now(), 0.0);
             while !over.load(Ordering::Relaxed) {
-                while sent < begun.elapsed().as_secs_f64() * bits {
+                while sent < begun.elapsed().as_secs_f64() * bits && !over.load(Ordering::Relaxed) {
                     // What finds no room is lost, as elsewhere.
                     let _ = sender.send(&payload);
                     sent += (packet * 8) as f64;
@@ -98,18 +109,34 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
                 }
             }
         });
-        let rate = measure(&count, time);
+        let rate = measure(|| Ok(count.load(Ordering::Relaxed)), time);
         over.store(true, Ordering::Relaxed);
-        Ok(rate)
+        rate
     })
 }
 
-fn measure(count: &AtomicU64, time: Duration) -> f64 {
+fn measure(count: impl Fn() -> Result<u64>, time: Duration) -> Result<f64> {
     thread::sleep(WARM_UP);
-    let (begun, before) = (Instant::now(), count.load(Ordering::Relaxed));
+    let (begun, before) = (Instant::now(), count()?);
     thread::sleep(time);
-    let after = count.load(Ordering::Relaxed);
-    (after - before) as f64 * 8.0 / begun.elapsed().as_secs_f64()
+    let (after, elapsed) = (count()?, begun.elapsed());
+    Ok((after - before) as f64 * 8.0 / elapsed.as_secs_f64())
+}
+
+/// Bytes of IP packets of a family that have come into a namespace. What a socket reads would come in fits and starts:
+/// a lost packet holds up all behind it.
+fn octets(netns: &Netns, v4: bool) -> Result<u64> {
+    let read = |name: &str| fs::read_to_string(Path::new("/proc/thread-self/net").join(name)).context(name.to_owned());
+    if !v4 {
+        let text = netns.enter(|| read("snmp6"))??;
+        let value = text.lines().find_map(|line| line.strip_prefix("Ip6InOctets"));
+        return Ok(value.context("no Ip6InOctets")?.trim().parse()?);
+    }
+    let text = netns.enter(|| read("netstat"))??;
+    let mut lines = text.lines().filter(|line| line.starts_with("IpExt:"));
+    let (names, values) = lines.next().zip(lines.next()).context("no IpExt")?;
+    let value = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "InOctets");
+    Ok(value.context("no InOctets")?.1.parse()?)
 }
 
 fn later(error: std::io::Error) -> std::io::Result<usize> {

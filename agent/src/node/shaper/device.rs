@@ -28,13 +28,12 @@ pub(super) struct Pair {
 
 /// Makes the pair, or puts right what differs.
 pub(super) fn ensure(socket: &mut Socket, group: u32) -> Result<Pair, NodeError> {
-    let (entrance, exit) = match find(socket, group)? {
-        Some(ends) => ends,
-        None => {
-            create(socket, group)?;
-            find(socket, group)?.ok_or_else(|| NodeError::Missing { object: format!("device {SHAPER}") })?
-        }
-    };
+    let found = find(socket, group)?;
+    if found.is_none() {
+        create(socket, group)?;
+    }
+    let missing = || NodeError::Missing { object: format!("device {SHAPER}") };
+    let (entrance, exit) = found.map_or_else(|| find(socket, group), |ends| Ok(Some(ends)))?.ok_or_else(missing)?;
     for (name, end) in [(SHAPER, &entrance), (SHAPED, &exit)] {
         silence(name)?;
         let attributes = differing(name, end);
