@@ -1,4 +1,6 @@
 //! Limits hold, whatever the path, in both directions, and from a pod's first packet to its end.
+#[path = "limits_kernels.rs"]
+mod kernels;
 #[path = "limits_life.rs"]
 mod life;
 #[path = "limits_ways.rs"]

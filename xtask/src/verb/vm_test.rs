@@ -15,6 +15,9 @@ pub(crate) struct VmTest {
     /// A series of Debian kernels, once or more; all of them if none is named
     #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|(series, _)| series))]
     kernels: Vec<String>,
+    /// Only this test program, once or more, such as `program` or `limits`
+    #[arg(long = "test", value_name = "PROGRAM")]
+    programs: Vec<String>,
     /// Only tests whose names contain one of these; a name is `program::module::test`
     filters: Vec<String>,
 }
@@ -31,7 +34,7 @@ pub(crate) fn run(args: &VmTest) -> Result<()> {
         install::ensure_toolchain()?;
         dist::build()?;
     }
-    let suite = Suite::build(&args.filters)?;
+    let suite = Suite::build(&args.programs, &args.filters)?;
     let all = SERIES.map(|(series, _)| series.to_owned()).to_vec();
     let mut lines = Vec::new();
     let mut bad = 0;

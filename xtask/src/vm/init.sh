@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first process of a test machine: runs the tests that it was given, and says everything on the second serial port.
-export PATH=/usr/sbin:/usr/bin HOME=/root RUST_BACKTRACE=0
+export PATH=/usr/sbin:/usr/bin HOME=/root RUST_BACKTRACE=0 WEFT_PATIENCE=10
 mount -t devtmpfs devtmpfs /dev
 exec </dev/null >/dev/ttyS1 2>&1
 stty -F /dev/ttyS1 -opost

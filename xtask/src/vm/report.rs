@@ -28,6 +28,8 @@ pub(crate) struct Report {
     /// Not yet heard of.
     missing: BTreeSet<String>,
     program: String,
+    /// A test whose result stands on a later line, behind what its processes print.
+    running: Option<String>,
     /// Reads the kernel's log instead of tests' output.
     in_log: bool,
     log_begun: bool,
@@ -45,6 +47,7 @@ impl Report {
             release: kernel.release.clone(),
             missing: asked,
             program: String::new(),
+            running: None,
             in_log: false,
             log_begun: false,
             ended: None,
@@ -64,6 +67,8 @@ impl Report {
             self.kernel(line);
         } else if let Some(test) = line.strip_prefix("test ") {
             self.test(test);
+        } else {
+            self.result(line);
         }
     }
 
@@ -104,14 +109,18 @@ impl Report {
         }
     }
 
-    /// The rest of a line `test name ... ok`; what a test itself prints may stand before the result.
+    /// The rest of a line `test name ... ok`.
     fn test(&mut self, line: &str) {
         let Some((name, result)) = line.split_once(" ... ") else { return };
-        let name = format!("{}::{name}", self.program);
-        if result == "ok" && self.missing.remove(&name) {
+        self.running = Some(format!("{}::{name}", self.program));
+        self.result(result);
+    }
+
+    fn result(&mut self, result: &str) {
+        let Some(name) = self.running.take_if(|_| matches!(result, "ok" | "FAILED")) else { return };
+        if self.missing.remove(&name) && result == "ok" {
             self.passed += 1;
-        } else if result == "FAILED" {
-            self.missing.remove(&name);
+        } else {
             self.problem(format!("{name} failed"));
         }
     }
@@ -154,6 +163,7 @@ mod tests {
             release: "6.1.0-50-cloud-amd64".into(),
             missing: ["guard::a::b", "guard::c"].map(str::to_owned).into(),
             program: String::new(),
+            running: None,
             in_log: false,
             log_begun: false,
             ended: None,
@@ -189,6 +199,13 @@ mod tests {
         assert_eq!(with("test c ... ok", "test c ... ignored"), ["guard::c did not run to its end"]);
         assert_eq!(with("== exit guard 0", "== exit guard 137"), ["exit status of guard 137"]);
         assert_eq!(with("== taint 0", "== taint 512"), ["the kernel is tainted: 512"]);
+    }
+
+    #[test]
+    fn a_result_may_stand_behind_what_a_process_prints() {
+        let lines = ["== run guard", "test c ... loading", "still loading", "ok"];
+        assert_eq!(problems(lines).iter().filter(|problem| problem.contains("guard::c")).count(), 0);
+        assert!(problems(["== run guard", "test c ... loading"]).contains(&"guard::c did not run to its end".into()));
     }
 
     #[test]
