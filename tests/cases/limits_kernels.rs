@@ -39,13 +39,15 @@ fn holds(settings: Settings, method: &str) -> Result<()> {
         let pod = limited(&node, Some(rate), Some(rate))?;
         let (there, here) = (pod.address(Family::V4)?, other.address(Family::V4)?);
         let offered = 1.5 * rate as f64;
+        // Datagrams of 100 Mbit/s are about what an emulated processor can send.
+        let least = if rate > 10_000_000 { 0.7 } else { 0.9 };
         let figures = [
-            ("TCP in", 0.8, flood::tcp(other.netns(), pod.netns(), there, ONE)?),
-            ("TCP out", 0.8, flood::tcp(pod.netns(), other.netns(), here, ONE)?),
-            ("UDP in", 0.9, flood::udp(other.netns(), pod.netns(), there, offered, TIME)?),
-            ("UDP out", 0.9, flood::udp(pod.netns(), other.netns(), here, offered, TIME)?),
+            ("TCP in", flood::tcp(other.netns(), pod.netns(), there, ONE)?),
+            ("TCP out", flood::tcp(pod.netns(), other.netns(), here, ONE)?),
+            ("UDP in", flood::udp(other.netns(), pod.netns(), there, offered, TIME)?),
+            ("UDP out", flood::udp(pod.netns(), other.netns(), here, offered, TIME)?),
         ];
-        for (what, least, reached) in figures {
+        for (what, reached) in figures {
             let ratio = reached / rate as f64;
             #[expect(clippy::print_stdout, reason = "figures to keep an eye on")]
             {
