@@ -211,8 +211,8 @@ fn ranges(count: u32) -> Vec<PeerRange> {
 
 #[test]
 fn thousands_of_peers_are_quick_and_only_differences_are_written() -> Result<()> {
-    let node = node_with(Attach::Tcx, &[])?;
-    let datapath = load(&node, Attach::Tcx, 1024)?;
+    let node = node_with(Attach::preferred(), &[])?;
+    let datapath = load(&node, Attach::preferred(), 1024)?;
     let all = ranges(5000);
     let begun = Instant::now();
     // Two ranges each, and the address of the node.
@@ -238,8 +238,8 @@ fn flows(pin: &Path) -> Result<Table> {
 
 #[test]
 fn flows_move_into_a_table_of_another_size() -> Result<()> {
-    let node = node_with(Attach::Tcx, &[])?;
-    drop(load(&node, Attach::Tcx, 1024)?);
+    let node = node_with(Attach::preferred(), &[])?;
+    drop(load(&node, Attach::preferred(), 1024)?);
     let pin = node.pins().join(map::FLOWS);
     let mut table = flows(&pin)?;
     for number in 0..500_u32 {
@@ -247,7 +247,7 @@ fn flows_move_into_a_table_of_another_size() -> Result<()> {
         key[..4].copy_from_slice(&number.to_ne_bytes());
         table.insert(key, [7; 40], 0)?;
     }
-    let datapath = load(&node, Attach::Tcx, 4096)?;
+    let datapath = load(&node, Attach::preferred(), 4096)?;
     assert_eq!(flows(&pin)?.keys().count(), 500);
     // A program that is not swapped yet goes on writing into the old one.
     table.insert([1; 40], [8; 40], 0)?;
@@ -255,10 +255,10 @@ fn flows_move_into_a_table_of_another_size() -> Result<()> {
     node.netns().enter(|| datapath.set_devices(&[], None, None))??;
     assert_eq!(flows(&pin)?.get(&[1; 40], 0)?, [8; 40]);
     assert!(!node.pins().join("flows_old").exists() && !node.pins().join("nat_old").exists());
-    drop(load(&node, Attach::Tcx, 4096)?);
+    drop(load(&node, Attach::preferred(), 4096)?);
     assert_eq!(flows(&pin)?.keys().count(), 501);
     // Into too small a one as much as fits.
-    drop(load(&node, Attach::Tcx, 256)?);
+    drop(load(&node, Attach::preferred(), 256)?);
     let left = flows(&pin)?.keys().count();
     ensure!((1..=256).contains(&left), "{left} entries in a table of 256");
     Ok(())

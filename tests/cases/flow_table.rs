@@ -212,7 +212,7 @@ fn tracing(node: &Node, args: &[&str]) -> Result<Child> {
 
 #[test]
 fn a_trace_tells_each_hook_and_what_it_decided() -> Result<()> {
-    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::Tcx).nodes(1))?;
+    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::preferred()).nodes(1))?;
     let node = fabric.node(1);
     let pod = node.pod()?;
     for family in Family::BOTH {
@@ -251,7 +251,7 @@ fn a_trace_tells_each_hook_and_what_it_decided() -> Result<()> {
 
 #[test]
 fn connections_live_on_in_a_table_of_another_size() -> Result<()> {
-    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::Tcx).nodes(1))?;
+    let fabric = Fabric::start(Layout::new(Routing::Native, Attach::preferred()).nodes(1))?;
     let node = fabric.node(1);
     let pod = node.pod()?;
     let mut talks = Vec::new();

@@ -177,6 +177,7 @@ fn the_shipped_configuration_starts_an_agent() -> Result<()> {
     let mut command = node.bare_agent_command()?;
     command.arg("--config").arg(need::workspace().join("deploy/standalone/agent.toml")).args(node.dir_flags());
     node.start_agent_as(&mut command)?;
+    assert_eq!(node.weft_json(&["status"])?["attach"], Attach::preferred().name(), "the agent's own choice");
     node.pod().map(drop)
 }
 

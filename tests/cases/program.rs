@@ -8,6 +8,7 @@ mod program_discovery;
 mod program_fragments;
 mod program_fuzz;
 mod program_limits;
+mod program_load;
 mod program_malformed;
 mod program_masquerade;
 mod program_multicast;

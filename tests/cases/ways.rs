@@ -22,7 +22,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Result<Self> {
-        let node = Node::without_agent(Settings::new(Attach::Tcx))?;
+        let node = Node::without_agent(Settings::new(Attach::preferred()))?;
         let lines = [
             "link add up0 type veth peer name far0",
             "link set far0 up",
@@ -266,7 +266,7 @@ fn news_come_of_what_matters_alone() -> Result<()> {
     ensure!(!heard(), "our own routes are no news");
     fixture.run(async |ways| ways.settle().await)?;
     ensure!(!heard(), "a node that is as it should be is left alone");
-    let pod = Node::without_agent(Settings::new(Attach::Tcx))?;
+    let pod = Node::without_agent(Settings::new(Attach::preferred()))?;
     let home = pod.netns().name();
     fixture.ip(&format!("link add weft0123456789a group {GROUP} type veth peer name eth0 netns {home}"))?;
     fixture.ip("link set weft0123456789a addrgenmode none")?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::wait;
+
 /// An answer of the agent.
 #[derive(Debug)]
 pub struct Reply {
@@ -23,7 +25,7 @@ pub fn request(socket: &Path, method: &str, path: &str, body: Option<&Value>) ->
     let head = format!("{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n");
     let typed = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
     let mut stream = UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).context("set a deadline")?;
+    stream.set_read_timeout(Some(wait::patience(Duration::from_secs(30)))).context("set a deadline")?;
     stream.write_all([head, typed, body].concat().as_bytes()).context("send a request")?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).context("read a reply")?;

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use crate::need;
 use crate::netns::Netns;
+use crate::wait;
 
 /// How a program ended and what it said.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub fn output(command: &mut Command, stdin: &[u8]) -> Result<Output> {
     let pid = Pid::from_raw(i32::try_from(child.id())?);
     thread::scope(|scope| {
         let watchdog = scope.spawn(move || {
-            let late = watch.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
+            let late = watch.recv_timeout(wait::patience(DEADLINE)) == Err(mpsc::RecvTimeoutError::Timeout);
             if late {
                 // Not yet waited for, so the number is still this child's.
                 let _ = kill(pid, Signal::SIGKILL);

@@ -6,6 +6,7 @@ mod install;
 mod process;
 mod tidy;
 mod verb;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Verb {
     Demo(verb::scenario::Scenario),
     /// Run every test
     Test(verb::test::Test),
+    /// Run the tests on other kernels, in QEMU
+    VmTest(verb::vm_test::VmTest),
     /// Measure weft beside its peers
     Bench(verb::scenario::Scenario),
     /// Check the layout rules
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Dist => verb::dist::run(),
         Verb::Demo(scenario) => verb::scenario::run("weft-demo", Profile::Dev, &scenario),
         Verb::Test(test) => verb::test::run(&test),
+        Verb::VmTest(args) => verb::vm_test::run(&args),
         Verb::Bench(scenario) => verb::scenario::run("weft-bench", Profile::Release, &scenario),
         Verb::Tidy => verb::tidy::run(),
     };

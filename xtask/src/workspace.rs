@@ -20,6 +20,11 @@ pub(crate) fn dist() -> PathBuf {
     root().join("target/dist")
 }
 
+/// Whose binaries are tested: `WEFT_DIST`, as the tests themselves understand it, else the release's.
+pub(crate) fn tested() -> PathBuf {
+    env::var_os("WEFT_DIST").map_or_else(dist, PathBuf::from)
+}
+
 /// Where cargo builds.
 pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))

@@ -247,15 +247,19 @@ impl Skb {
     /// Copies the packet's first `len` bytes, linear or not; false if they do not fit.
     #[inline(always)]
     pub(crate) fn copy<const N: usize>(&self, len: u32, to: &mut [u8; N]) -> bool {
-        let mut len = u64::from(len);
-        if len > N as u64 {
+        let mut last = u64::from(len).wrapping_sub(1);
+        // LLVM would compare another value than the one that is handed over, and kernels before 6.8 learn nothing from
+        // a comparison with zero: they are shown a bound of one less and an addition.
+        // SAFETY: nothing happens.
+        unsafe { asm!("{last} = {last}", last = inout(reg) last, options(pure, nomem, nostack)) };
+        if last >= N as u64 {
             return false;
         }
-        // LLVM would make one comparison of both, by another value than the one that is handed over.
-        // SAFETY: nothing happens.
-        unsafe { asm!("{len} = {len}", len = inout(reg) len, options(pure, nomem, nostack)) };
+        let mut size = last;
+        // SAFETY: nothing but an addition happens.
+        unsafe { asm!("{size} += 1", size = inout(reg) size, options(pure, nomem, nostack)) };
         // SAFETY: the context is the kernel's; it writes no more bytes than there is room for.
-        len != 0 && unsafe { bpf_skb_load_bytes(self.ctx.cast(), 0, to.as_mut_ptr().cast(), len as u32) } == 0
+        unsafe { bpf_skb_load_bytes(self.ctx.cast(), 0, to.as_mut_ptr().cast(), size as u32) == 0 }
     }
 
     /// A copy of the frame's begin, linear or not.

@@ -24,6 +24,7 @@ use crate::netns::Netns;
 use crate::pod::Pod;
 use crate::runtime::Network;
 use crate::site::Site;
+use crate::wait;
 
 pub use family::Family;
 pub use settings::{Attach, POOLS, Settings};
@@ -159,7 +160,7 @@ impl Node {
     pub fn start_agent_as(&self, command: &mut Command) -> Result<Duration> {
         let started = Instant::now();
         self.launch(command)?;
-        self.wait_ready(Duration::from_secs(20))?;
+        self.wait_ready(wait::patience(Duration::from_secs(20)))?;
         Ok(started.elapsed())
     }
 
@@ -197,7 +198,7 @@ impl Node {
     /// Waits until the agent has ended by itself; its status and log.
     pub fn agent_end(&self) -> Result<(ExitStatus, String)> {
         let mut agent = self.agent().take().context("no agent runs")?;
-        let status = agent.wait(Duration::from_secs(20))?;
+        let status = agent.wait(wait::patience(Duration::from_secs(20)))?;
         Ok((status, agent.log()))
     }
 

@@ -4,7 +4,7 @@ mod apt;
 mod packages;
 mod toolchain;
 
-pub(crate) use packages::ensure_packages;
+pub(crate) use packages::{ensure_packages, ensure_vm_packages};
 pub(crate) use toolchain::{ensure_cargo_deny, ensure_clippy, ensure_toolchain};
 
 /// One line of the report: what is done about a thing.

@@ -27,13 +27,33 @@ const NEEDED: [(&str, &str); 16] = [
     ("/usr/lib/cni/host-local", "containernetworking-plugins"),
 ];
 
-/// Finds the programs or installs their packages.
+/// What machines with other kernels need besides.
+const NEEDED_FOR_MACHINES: [(&str, &str); 7] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("cpio", "cpio"),
+    ("curl", "curl"),
+    ("dash", "dash"),
+    ("modprobe", "kmod"),
+    ("strip", "binutils"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+];
+
+/// Finds the programs that tests and demo run, or installs their packages.
 pub(crate) fn ensure_packages() -> Result<()> {
+    ensure(&NEEDED, "the programs that tests and demo run")
+}
+
+/// Finds the programs that boot other kernels, or installs their packages.
+pub(crate) fn ensure_vm_packages() -> Result<()> {
+    ensure(&NEEDED_FOR_MACHINES, "the programs that boot other kernels")
+}
+
+fn ensure(needed: &[(&str, &'static str)], what: &str) -> Result<()> {
     let mut missing: Vec<_> =
-        NEEDED.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect();
+        needed.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
-        say("found", "the programs that tests and demo run");
+        say("found", what);
         return Ok(());
     }
     apt::install(&missing)

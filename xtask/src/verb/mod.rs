@@ -7,3 +7,4 @@ pub(crate) mod scenario;
 pub(crate) mod setup;
 pub(crate) mod test;
 pub(crate) mod tidy;
+pub(crate) mod vm_test;

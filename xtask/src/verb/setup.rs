@@ -11,6 +11,9 @@ pub(crate) struct Setup {
     /// Also the linters: cargo-deny, and clippy for the eBPF programs
     #[arg(long)]
     lint: bool,
+    /// Also what boots other kernels, for `vm-test`
+    #[arg(long)]
+    vm: bool,
 }
 
 /// Says what it finds and what it installs; does nothing where all is there.
@@ -19,6 +22,9 @@ pub(crate) fn run(setup: &Setup) -> Result<()> {
     if setup.lint {
         install::ensure_cargo_deny()?;
         install::ensure_clippy()?;
+    }
+    if setup.vm {
+        install::ensure_vm_packages()?;
     }
     Ok(())
 }
