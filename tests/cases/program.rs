@@ -14,6 +14,7 @@ mod program_masquerade;
 mod program_multicast;
 mod program_overlay;
 mod program_ports;
+mod program_ports_life;
 mod program_ports_local;
 mod program_reasons;
 mod program_record;

@@ -1,4 +1,6 @@
 //! Limits hold, whatever the path, in both directions, and from a pod's first packet to its end.
+#[path = "shaping_kernels.rs"]
+mod kernels;
 #[path = "shaping_life.rs"]
 mod life;
 #[path = "shaping_ways.rs"]
@@ -37,15 +39,19 @@ fn limited(node: &Node, ingress: Option<u64>, egress: Option<u64>) -> Result<Pod
     Pod::attach(node, &asking(&node.network(), ingress, egress))
 }
 
+fn bits(rate: u64) -> Result<f64> {
+    Ok(u32::try_from(rate)?.into())
+}
+
 /// Headers take up to 5 percent of what is counted, and a busy machine some more of so short a time.
 fn must_hold(what: &str, reached: f64, rate: u64) -> Result<()> {
-    let ratio = reached / rate as f64;
+    let ratio = reached / bits(rate)?;
     ensure!((0.85..1.02).contains(&ratio), "{what}: {ratio:.3} of {rate} bit/s");
     Ok(())
 }
 
 fn must_be_free(what: &str, reached: f64) -> Result<()> {
-    ensure!(reached > 4.0 * RATE as f64, "{what}: {reached:.0} bit/s");
+    ensure!(reached > 4.0 * bits(RATE)?, "{what}: {reached:.0} bit/s");
     Ok(())
 }
 

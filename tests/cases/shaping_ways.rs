@@ -6,7 +6,7 @@ use weft_tests::node::{Attach, Family, Node, Settings};
 use weft_tests::traffic::flood::{self, Tcp};
 use weft_tests::{on_both_attachments, on_both_routings};
 
-use super::{ONE, RATE, TIME, limited, must_be_free, must_hold, stream};
+use super::{ONE, RATE, TIME, bits, limited, must_be_free, must_hold, stream};
 
 on_both_attachments!(
     between_pods_of_a_node_each_direction_has_its_own_limit,
@@ -39,7 +39,8 @@ fn eight_streams_and_datagrams_are_held(attach: Attach) -> Result<()> {
     for (what, from, to, address, rate) in
         [("ingress, UDP", &other, &pod, there, RATE), ("egress, UDP", &pod, &other, here, 2 * RATE)]
     {
-        let reached = flood::udp(from.netns(), to.netns(), address, 2.0 * rate as f64, TIME)? / rate as f64;
+        let rate = bits(rate)?;
+        let reached = flood::udp(from.netns(), to.netns(), address, 2.0 * rate, TIME)? / rate;
         anyhow::ensure!((0.97..1.03).contains(&reached), "{what}: {reached:.3}");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What can be wrong with the list of the other nodes.
+//! What can be wrong with the list of the other nodes, and with the ways there.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::CidrError;
+use crate::datapath::DatapathError;
+use crate::node::NodeError;
 
 /// The list cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,4 +102,18 @@ pub(crate) enum PeerError {
         /// Whose it is.
         owner: String,
     },
+}
+
+/// The ways off the node cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// Devices and routes.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Programs and maps.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The thread that made the call is gone.
+    #[error("the call was abandoned")]
+    Abandoned(#[from] tokio::task::JoinError),
 }

@@ -11,8 +11,9 @@ mod watch;
 
 use std::sync::Arc;
 
+pub(crate) use error::NetworkError;
 pub(crate) use model::{Peer, PeerSet};
-pub(crate) use network::{Network, NetworkError, Settings};
+pub(crate) use network::{Network, Settings};
 pub(crate) use view::View;
 pub(crate) use watch::PeersFile;
 

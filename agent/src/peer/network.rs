@@ -16,12 +16,12 @@ use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
-use crate::node::{Node, NodeError, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
 use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
-use super::{Listing, PeerSet, View};
+use super::{Listing, NetworkError, PeerSet, View};
 
 /// How often everything is compared while nothing happens.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -29,20 +29,6 @@ const VERIFY: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// Changes of devices come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-
-/// The ways off the node cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// Devices and routes.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// Programs and maps.
-    #[error(transparent)]
-    Datapath(#[from] DatapathError),
-    /// The thread that made the call is gone.
-    #[error("the call was abandoned")]
-    Abandoned(#[from] tokio::task::JoinError),
-}
 
 /// What the network is to be.
 #[derive(Clone, Debug)]

@@ -23,13 +23,21 @@ struct Written {
 
 /// A port of the node and the pod's behind it.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Written")]
+#[serde(try_from = "Written")]
 pub(crate) struct PortMapping(pub(crate) api::PortMapping);
 
-impl From<Written> for PortMapping {
-    fn from(written: Written) -> Self {
+impl TryFrom<Written> for PortMapping {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
         let Written { host_port, container_port, protocol, host_ip } = written;
-        Self(api::PortMapping { host_ip, host_port, container_port, protocol })
+        // SCTP's checksum covers its ports and the whole packet: too much to change under way.
+        if protocol == PortProtocol::Sctp && host_port != container_port {
+            return Err(format!(
+                "an sctp port of the node has to be the container's: write {container_port} for hostPort {host_port}"
+            ));
+        }
+        Ok(Self(api::PortMapping { host_ip, host_port, container_port, protocol }))
     }
 }
 
@@ -107,8 +115,8 @@ mod tests {
                 web(None, PortProtocol::Udp),
             ),
             (
-                json!({"hostPort": 8080, "containerPort": 80, "protocol": "SCTP", "hostIP": "0.0.0.0"}),
-                web(Some("0.0.0.0"), PortProtocol::Sctp),
+                json!({"hostPort": 8080, "containerPort": 8080, "protocol": "SCTP", "hostIP": "0.0.0.0"}),
+                api::PortMapping { container_port: 8080, ..web(Some("0.0.0.0"), PortProtocol::Sctp) },
             ),
             (
                 json!({"hostPort": 8080, "containerPort": 80, "hostIP": "::ffff:192.0.2.1"}),
@@ -131,6 +139,7 @@ mod tests {
             ("containerPort", json!(null), "null"),
             ("protocol", json!("icmp"), "\"icmp\""),
             ("protocol", json!(6), "sctp"),
+            ("protocol", json!("sctp"), "write 80 for hostPort 8080"),
             ("hostIP", json!("eth0"), "\"eth0\""),
             ("hostIP", json!("10.0.0.0/8"), "10.0.0.0/8"),
             ("hostIP", json!("224.0.0.1"), "224.0.0.1"),

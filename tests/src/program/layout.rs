@@ -302,8 +302,8 @@ impl Layout<60> for NodeState {
             pad: bytes.byte()?,
         };
         let host_flows = bytes.word()?;
-        let (ports, shaper, shaped) = (bytes.word()?, bytes.word()?, bytes.word()?);
-        Ok(Self { trace, host_flows, ports, shaper, shaped, departure: bytes.word()? })
+        let [ports, entrance, exit] = [bytes.word()?, bytes.word()?, bytes.word()?];
+        Ok(Self { trace, host_flows, ports, shaper: entrance, shaped: exit, departure: bytes.word()? })
     }
 }
 

@@ -88,6 +88,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
     let sender = from.enter(|| UdpSocket::bind(SocketAddr::new(any, 0)))?.context("bind")?;
     sender.connect(target).context("connect")?;
     let packet = PAYLOAD + if address.is_ipv4() { 28 } else { 48 };
+    let bits_of_packet = f64::from(u32::try_from(packet * 8)?);
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -96,7 +97,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
                 while sent < begun.elapsed().as_secs_f64() * bits && !over.load(Ordering::Relaxed) {
                     // What finds no room is lost, as elsewhere.
                     let _ = sender.send(&payload);
-                    sent += (packet * 8) as f64;
+                    sent += bits_of_packet;
                 }
                 thread::sleep(Duration::from_micros(200));
             }
@@ -115,6 +116,7 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
     })
 }
 
+#[expect(clippy::cast_precision_loss, reason = "bytes of a few seconds")]
 fn measure(count: impl Fn() -> Result<u64>, time: Duration) -> Result<f64> {
     thread::sleep(WARM_UP);
     let (begun, before) = (Instant::now(), count()?);

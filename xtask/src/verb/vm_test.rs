@@ -15,7 +15,7 @@ pub(crate) struct VmTest {
     /// A series of Debian kernels, once or more; all of them if none is named
     #[arg(long = "kernel", value_name = "SERIES", value_parser = SERIES.map(|(series, _)| series))]
     kernels: Vec<String>,
-    /// Only this test program, once or more, such as `program` or `limits`
+    /// Only this test program, once or more, such as `program` or `shaping`
     #[arg(long = "test", value_name = "PROGRAM")]
     programs: Vec<String>,
     /// Only tests whose names contain one of these; a name is `program::module::test`
