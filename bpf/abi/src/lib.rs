@@ -4,6 +4,7 @@
 //! layout means raising [`VERSION`]: maps are pinned below a directory of that number.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 #![expect(clippy::inline_always, reason = "a call costs a program more than its body")]
 
 mod addr;
