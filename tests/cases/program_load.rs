@@ -22,7 +22,8 @@ fn every_program_is_taken() -> Result<()> {
         let started = Instant::now();
         let result = load(program);
         // Past the test's captured output: on an emulated processor this takes minutes.
-        writeln!(io::stderr(), "{name}: {:.1} s", started.elapsed().as_secs_f32())?;
+        let outcome = if result.is_ok() { "taken" } else { "refused" };
+        writeln!(io::stderr(), "{name}: {outcome} after {:.1} s", started.elapsed().as_secs_f32())?;
         match result {
             Ok(()) => taken += 1,
             Err(ProgramError::LoadError { io_error, verifier_log }) => {
