@@ -26,7 +26,9 @@ pub(crate) use parked::park;
 pub(crate) use places::{is_exempt, peer, uplink};
 pub(crate) use ports::{host_port, is_node_addr};
 pub(crate) use rates::bucket;
-pub(crate) use scratch::{Leg, Opening, Wish, blank_event, leg, opening, transport, wish};
+pub(crate) use scratch::{
+    Case, Distant, Leg, Opening, Wish, blank_event, case, distant, leg, opening, transport, wish,
+};
 pub(crate) use socks::{asked, note_asked};
 
 /// Without preallocation a removed entry is freed after a grace period, so no program that still reads it sees the

@@ -7,7 +7,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use weft_abi::{Event, Flow, Nat, Target, Tuple};
 
-use crate::parse::Transport;
+use crate::parse::{Packet, Quoted, Transport};
 use crate::skb::Hop;
 
 /// What there is to translate, and what came of it.
@@ -25,6 +25,8 @@ pub(crate) struct Wish {
     pub(crate) back: Tuple,
     /// What is recorded of the way back.
     pub(crate) nat: Nat,
+    /// Towards whom no port was left.
+    pub(crate) target: Target,
 }
 
 #[btf_map(name = "wish")]
@@ -75,6 +77,46 @@ static TRANSPORT: PerCpuArray<Transport, 1> = PerCpuArray::new();
 pub(crate) fn transport() -> Option<&'static mut Transport> {
     // SAFETY: as above; it is all zero at first, which is a value.
     TRANSPORT.get_ptr_mut(0).map(|transport| unsafe { &mut *transport })
+}
+
+/// A packet whose transport header is not in its usual place.
+#[derive(Clone, Copy)]
+pub(crate) struct Distant {
+    pub(crate) packet: Packet,
+    /// Afterwards the header that was found.
+    pub(crate) transport: Transport,
+}
+
+#[btf_map(name = "distant")]
+static DISTANT: PerCpuArray<Distant, 1> = PerCpuArray::new();
+
+/// This processor's place.
+#[inline(always)]
+pub(crate) fn distant() -> Option<&'static mut Distant> {
+    // SAFETY: as above; it is all zero at first, which is a value.
+    DISTANT.get_ptr_mut(0).map(|distant| unsafe { &mut *distant })
+}
+
+/// A packet that is to be translated away from the usual ways: an ICMP error with what it quotes, or the node's own.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) packet: Packet,
+    pub(crate) transport: Transport,
+    pub(crate) quoted: Quoted,
+    /// The flow that it is of or about.
+    pub(crate) tuple: Tuple,
+    /// What is done to it.
+    pub(crate) nat: Nat,
+}
+
+#[btf_map(name = "case")]
+static CASE: PerCpuArray<Case, 1> = PerCpuArray::new();
+
+/// This processor's place.
+#[inline(always)]
+pub(crate) fn case() -> Option<&'static mut Case> {
+    // SAFETY: as above; it is all zero at first, which is a value.
+    CASE.get_ptr_mut(0).map(|case| unsafe { &mut *case })
 }
 
 /// Where an answer goes.

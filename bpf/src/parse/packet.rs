@@ -6,6 +6,7 @@ use super::Ethernet;
 use crate::skb::Bytes;
 
 /// An IP packet: after the parser that made it, the family matters only to those who rewrite its bytes.
+#[derive(Clone, Copy)]
 pub(crate) struct Packet {
     /// Source MAC, a word and a half word as they lie in memory.
     pub(crate) src_mac: (u32, u16),

@@ -14,6 +14,7 @@ const ERROR: u32 = 8;
 const EXTENSIONS_MAX: usize = 4;
 
 /// What is quoted: as much of a packet as fits.
+#[derive(Clone, Copy)]
 pub(crate) struct Quoted {
     pub(crate) src: Addr,
     pub(crate) dst: Addr,

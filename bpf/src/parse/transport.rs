@@ -1,9 +1,11 @@
 //! What follows the IP header: ports, or what stands for them.
 
+use aya_ebpf::bindings::__sk_buff;
 use weft_abi::{ECHO, Reason, Tuple};
 
 use super::ipv4::FRAGMENT_OFFSET;
 use super::{Ethernet, Ipv4Header, Ipv6Header, Packet, Protocol};
+use crate::maps::{self, Distant};
 use crate::skb::{Checksum, Skb};
 
 /// What can be told of a packet by its transport header.
@@ -30,6 +32,7 @@ pub(crate) enum Piece {
 }
 
 /// The transport header.
+#[derive(Clone, Copy)]
 pub(crate) struct Transport {
     pub(crate) kind: Kind,
     pub(crate) piece: Piece,
@@ -159,11 +162,10 @@ pub(crate) fn transport(skb: &mut Skb, packet: &Packet) -> Result<Transport, Rea
         (true, 20) if packet.fragment == 0 => direct::<34, 42, 54>(skb, packet),
         (false, _) if !is_extension(packet.protocol) => direct::<54, 62, 74>(skb, packet),
         _ => {
-            let mut transport = Transport::new(packet.v4, packet.protocol, packet.payload(), 0, 0);
-            match distant(skb, packet, &mut transport) {
-                None => Ok(transport),
-                Some(reason) => Err(reason),
-            }
+            let distant = maps::distant().ok_or(Reason::Malformed)?;
+            (distant.packet, distant.transport) =
+                (*packet, Transport::new(packet.v4, packet.protocol, packet.payload(), 0, 0));
+            if skb.call(read_distant) == 0 { Ok(distant.transport) } else { Err(Reason::Malformed) }
         }
     }
 }
@@ -193,12 +195,16 @@ fn direct<const AT: usize, const END: usize, const TCP: usize>(
     }
 }
 
-/// Behind options or extension headers, or in a fragment.
+/// Behind options or extension headers, or in a fragment; not 0 if it is not there.
 ///
-/// A function of its own to the kernel, with its own stack.
+/// Verified once and by itself (a global function to the kernel), because it is called from many states, and leaves many;
+/// therefore it takes what it needs from a place of this processor's, and leaves it there.
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn distant(skb: &Skb, packet: &Packet, out: &mut Transport) -> Option<Reason> {
-    read(skb, packet, out).err()
+extern "C" fn read_distant(ctx: *mut __sk_buff) -> u32 {
+    let Some(Distant { packet, transport }) = maps::distant() else { return 1 };
+    u32::from(read(&Skb::of(ctx), packet, transport).is_err())
 }
 
 #[inline(always)]

@@ -102,7 +102,7 @@ impl Skb {
 
     /// Calls a function that is verified by itself; what is known of the packet's bytes is forgotten.
     #[inline(always)]
-    pub(crate) fn call(&mut self, function: extern "C" fn(*mut __sk_buff) -> u32) -> u32 {
+    pub(crate) fn call<T>(&mut self, function: extern "C" fn(*mut __sk_buff) -> T) -> T {
         function(self.ctx)
     }
 

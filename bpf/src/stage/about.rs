@@ -1,9 +1,10 @@
 //! ICMP errors about translated flows: found by the packet that they quote, translated with it.
 
+use aya_ebpf::bindings::__sk_buff;
 use weft_abi::{FlowFlags, Nat, Reason, Tuple};
 
 use super::deliver;
-use crate::maps;
+use crate::maps::{self, Case};
 use crate::parse::{self, Packet, Transport};
 use crate::rewrite::{self, End};
 use crate::skb::Skb;
@@ -12,73 +13,132 @@ use crate::verdict::{NEXT, Verdict};
 /// An error about a packet that a pod (or, on a port of ours, the node) sent into the world.
 #[inline(always)]
 pub(crate) fn inbound(skb: &mut Skb, packet: &Packet, error: &Transport) -> Result<Verdict, Reason> {
-    match restore(skb, packet, error) {
+    match ask(packet, error).map_or(Reason::Host, |_| skb.call(restore_error)) {
         // Only the address of a pod is delivered to one: the way is told by the packet's new destination.
         Reason::Delivered => {
             let dst = skb.destination(packet.v4).ok_or(Reason::Malformed)?;
             let pod = maps::pod(&dst).ok_or(Reason::NoSuchPod)?;
             deliver::translated(skb, pod)
         }
-        Reason::Host => Ok(Verdict::Sent(Reason::Host, NEXT)),
-        reason => Verdict::of(reason),
+        reason @ (Reason::Host | Reason::Translated) => Ok(Verdict::Sent(reason, NEXT)),
+        reason => Err(reason),
     }
 }
 
+/// Leaves the error where the functions that are verified by themselves (global functions to the kernel) take it from;
+/// they are called from many states.
+#[inline(always)]
+fn ask(packet: &Packet, error: &Transport) -> Option<&'static mut Case> {
+    let case = maps::case()?;
+    (case.packet, case.transport) = (*packet, *error);
+    Some(case)
+}
+
+/// Reads what is quoted; false if it does not tell its flow.
+#[inline(always)]
+fn quote(skb: &Skb, case: &mut Case) -> bool {
+    let Some(quoted) = parse::quoted(skb, &case.packet, &case.transport) else { return false };
+    case.quoted = quoted;
+    true
+}
+
+/// Gives one end of the quoted packet, and the other end of the error, the address in `case.nat`.
+///
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
-fn restore(skb: &mut Skb, packet: &Packet, error: &Transport) -> Reason {
-    let Some(quoted) = parse::quoted(skb, packet, error) else { return Reason::Host };
-    let Some(nat) = maps::nat(&quoted.tuple(true)).map(maps::Live::get) else { return Reason::Host };
-    let (addr, port) = (nat.inside, nat.inside_port);
-    let restored = rewrite::translate_quoted(skb, packet, error, &quoted, End::Source, &addr, port)
-        .and_then(|()| rewrite::translate(skb, packet, error, End::Destination, &addr, 0));
-    match restored {
-        Err(reason) => reason,
-        Ok(()) if nat.flags & (FlowFlags::HOST | FlowFlags::VIA_STACK) != 0 => Reason::Translated,
-        Ok(()) => Reason::Delivered,
+fn rewrite(skb: &mut Skb, case: &Case, end: End) -> Reason {
+    let Case { packet, transport, quoted, nat, .. } = case;
+    let other = if end == End::Source { End::Destination } else { End::Source };
+    rewrite::translate_quoted(skb, packet, transport, quoted, end, &nat.inside, nat.inside_port)
+        .and_then(|()| rewrite::translate(skb, packet, transport, other, &nat.inside, 0))
+        .err()
+        .unwrap_or(Reason::Translated)
+}
+
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn restore_error(ctx: *mut __sk_buff) -> Reason {
+    let (skb, Some(case)) = (&mut Skb::of(ctx), maps::case()) else { return Reason::Host };
+    if !quote(skb, case) {
+        return Reason::Host;
+    }
+    case.tuple = case.quoted.tuple(true);
+    let Some(nat) = maps::nat(&case.tuple) else { return Reason::Host };
+    case.nat = nat.get();
+    match rewrite(skb, case, End::Source) {
+        Reason::Translated if case.nat.flags & (FlowFlags::HOST | FlowFlags::VIA_STACK) == 0 => Reason::Delivered,
+        reason => reason,
     }
 }
 
 /// The flow of what the error of a pod is about, if somebody sent it to a port of the node: whoever sent it inside, what
 /// was asked for outside. False if it was for no such port.
-///
-/// A function of its own to the kernel, with its own stack.
+#[inline(always)]
+pub(crate) fn asked(skb: &mut Skb, packet: &Packet, error: &Transport, back: &mut Tuple) -> bool {
+    let Some(case) = ask(packet, error) else { return false };
+    if skb.call(find_asked) == 0 {
+        return false;
+    }
+    *back = case.tuple;
+    true
+}
+
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn asked(skb: &Skb, packet: &Packet, error: &Transport, back: &mut Tuple) -> bool {
-    let Some(quoted) = parse::quoted(skb, packet, error) else { return false };
-    let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return false };
-    *back = Tuple::between(quoted.protocol, (quoted.src, quoted.src_port), (flow.nat_addr, flow.nat_port));
-    flow.flags & FlowFlags::PORT != 0
+extern "C" fn find_asked(ctx: *mut __sk_buff) -> u32 {
+    let Some(case) = maps::case() else { return 0 };
+    if !quote(&Skb::of(ctx), case) {
+        return 0;
+    }
+    case.tuple = case.quoted.tuple(false);
+    let Some(flow) = maps::flow(&case.tuple).map(maps::Live::get) else { return 0 };
+    let Case { quoted, .. } = case;
+    case.tuple = Tuple::between(quoted.protocol, (quoted.src, quoted.src_port), (flow.nat_addr, flow.nat_port));
+    flow.flags & FlowFlags::PORT
 }
 
 /// What is left to be done for a pod that asked itself: it knows its own address and port in the place of the node's.
-///
-/// A function of its own to the kernel, with its own stack.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn to_itself(skb: &mut Skb, packet: &Packet, error: &Transport, own: &Nat) -> Reason {
-    let Some(quoted) = parse::quoted(skb, packet, error) else { return Reason::Unrelated };
-    let (addr, port) = (own.inside, own.inside_port);
-    rewrite::translate_quoted(skb, packet, error, &quoted, End::Source, &addr, port)
-        .and_then(|()| rewrite::translate(skb, packet, error, End::Destination, &addr, 0))
-        .err()
-        .unwrap_or(Reason::Translated)
+    let Some(case) = ask(packet, error) else { return Reason::Unrelated };
+    case.nat = *own;
+    skb.call(restore_own)
+}
+
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn restore_own(ctx: *mut __sk_buff) -> Reason {
+    let (skb, Some(case)) = (&mut Skb::of(ctx), maps::case()) else { return Reason::Unrelated };
+    if quote(skb, case) { rewrite(skb, case, End::Source) } else { Reason::Unrelated }
 }
 
 /// An error that a pod sends about a packet that came to it from the world.
-///
-/// A function of its own to the kernel, with its own stack.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn outbound(skb: &mut Skb, packet: &Packet, error: &Transport) -> Reason {
-    let unknown = if maps::is_exempt(&packet.dst) { Reason::Passed } else { Reason::Unrelated };
-    let Some(quoted) = parse::quoted(skb, packet, error) else { return unknown };
-    let Some(flow) = maps::flow(&quoted.tuple(false)).map(maps::Live::get) else { return unknown };
+    match ask(packet, error) {
+        Some(_) => skb.call(translate_error),
+        None => Reason::Unrelated,
+    }
+}
+
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn translate_error(ctx: *mut __sk_buff) -> Reason {
+    let (skb, Some(case)) = (&mut Skb::of(ctx), maps::case()) else { return Reason::Unrelated };
+    let unknown = if maps::is_exempt(&case.packet.dst) { Reason::Passed } else { Reason::Unrelated };
+    if !quote(skb, case) {
+        return unknown;
+    }
+    case.tuple = case.quoted.tuple(false);
+    let Some(flow) = maps::flow(&case.tuple).map(maps::Live::get) else { return unknown };
     let own = unknown == Reason::Passed && flow.flags & FlowFlags::PORT == 0;
     if own || flow.flags & FlowFlags::TRANSLATED == 0 {
         return Reason::Passed;
     }
-    let (addr, port) = (flow.nat_addr, flow.nat_port);
-    rewrite::translate_quoted(skb, packet, error, &quoted, End::Destination, &addr, port)
-        .and_then(|()| rewrite::translate(skb, packet, error, End::Source, &addr, 0))
-        .err()
-        .unwrap_or(Reason::Translated)
+    (case.nat.inside, case.nat.inside_port) = (flow.nat_addr, flow.nat_port);
+    rewrite(skb, case, End::Destination)
 }

@@ -2,7 +2,7 @@
 
 use weft_abi::{Flow, FlowFlags, Nat, Tuple};
 
-use crate::maps::{self, Live};
+use crate::maps::{self, Live, Wish};
 use crate::parse::Transport;
 
 /// TCP flags that change what is known of a flow.
@@ -28,7 +28,11 @@ pub(crate) fn touch(flow: Live<Flow>, tcp: u8, outbound: bool) {
 pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
     let Flow { seen, flags, .. } = flow.get();
     if seen != maps::now() || begins(tcp) {
-        return refresh(flow, tuple, tcp);
+        if let Some(wish) = maps::wish() {
+            wish.tuple = *tuple;
+            refresh_flow(tcp.into());
+        }
+        return;
     }
     let new = closing(flags, tcp, true) | told(flags, tcp);
     if new != flags {
@@ -39,26 +43,39 @@ pub(crate) fn touch_out(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
 /// Once a tick, and whenever TCP begins. The way back is looked at too, so that the kernel does not take it for
 /// forgotten, and made again if it was.
 ///
-/// A function of its own to the kernel, with its own stack.
+/// Verified once and by itself (a global function to the kernel), because it is called from many states; therefore it
+/// takes the flow's tuple from a place of this processor's.
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn refresh(flow: Live<Flow>, tuple: &Tuple, tcp: u8) {
+extern "C" fn refresh_flow(tcp: u32) -> u32 {
+    let Some(wish) = maps::wish() else { return 0 };
+    // It may have gone meanwhile: the next packet begins it anew.
+    if let Some(flow) = maps::flow(&wish.tuple) {
+        refresh(flow, wish, tcp as u8);
+    }
+    0
+}
+
+#[inline(always)]
+fn refresh(flow: Live<Flow>, wish: &mut Wish, tcp: u8) {
     let now = maps::now();
     let before = flow.get();
     let flags = closing(before.flags, tcp, true) | told(before.flags, tcp);
     let kept = before.flags & (FlowFlags::VIA_STACK | FlowFlags::HOST | FlowFlags::INBOUND | FlowFlags::PORT);
-    let back = tuple.inside_as(before.nat_addr, before.nat_port);
-    match maps::nat(&back) {
+    wish.back = wish.tuple.inside_as(before.nat_addr, before.nat_port);
+    match maps::nat(&wish.back) {
         Some(nat) if begins(tcp) && nat.get().flags & FlowFlags::CLOSING != 0 => nat.update(|nat| {
             nat.seen = 0;
             nat.flags = kept;
         }),
         Some(_) => {}
         None => {
-            let endpoint_id = if kept & FlowFlags::PORT == 0 { 0 } else { endpoint(tuple) };
-            let Tuple { inside, inside_port, .. } = *tuple;
-            let nat = Nat { flags: kept, inside, inside_port, endpoint_id, ..Nat::default() };
+            let endpoint_id = if kept & FlowFlags::PORT == 0 { 0 } else { endpoint(&wish.tuple) };
+            let Tuple { inside, inside_port, .. } = wish.tuple;
+            wish.nat = Nat { flags: kept, inside, inside_port, endpoint_id, ..Nat::default() };
             // Taken by another flow meanwhile: then this one is answered no more.
-            let _ = maps::add_nat(&back, &nat);
+            let _ = maps::add_nat(&wish.back, &wish.nat);
         }
     }
     flow.update(|flow| {
@@ -107,24 +124,22 @@ fn refresh_port(nat: Live<Nat>, asked: &Tuple, flags: u32, tcp: u8) {
     let Some(wish) = maps::wish() else { return };
     wish.tuple = *asked;
     (wish.tuple.inside, wish.tuple.inside_port) = (nat.inside, nat.inside_port);
-    match maps::flow(&wish.tuple) {
-        Some(flow) => flow.update(|flow| {
+    if let Some(flow) = maps::flow(&wish.tuple) {
+        return flow.update(|flow| {
             flow.seen = now;
             flow.flags = closing(flow.flags, tcp, false) | confirmed(tcp);
-        }),
-        None => {
-            wish.flow = Flow {
-                seen: now,
-                created: now,
-                flags: flags | FlowFlags::TRANSLATED,
-                nat_addr: asked.inside,
-                nat_port: asked.inside_port,
-                ..Flow::default()
-            };
-            // Without room the next tick tries again.
-            let _ = maps::add_flow(&wish.tuple, &wish.flow);
-        }
+        });
     }
+    wish.flow = Flow {
+        seen: now,
+        created: now,
+        flags: flags | FlowFlags::TRANSLATED,
+        nat_addr: asked.inside,
+        nat_port: asked.inside_port,
+        ..Flow::default()
+    };
+    // Without room the next tick tries again.
+    let _ = maps::add_flow(&wish.tuple, &wish.flow);
 }
 
 /// The number of the endpoint that is inside.

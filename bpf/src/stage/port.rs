@@ -46,11 +46,11 @@ pub(crate) fn can_change(protocol: u8) -> bool {
 #[inline(never)]
 extern "C" fn assign_port(ctx: *mut __sk_buff) -> u32 {
     let Some(wish) = maps::wish() else { return REFUSED };
-    search(&Skb::of(ctx), wish)
+    search(&mut Skb::of(ctx), wish)
 }
 
 #[inline(always)]
-fn search(skb: &Skb, wish: &mut Wish) -> u32 {
+fn search(skb: &mut Skb, wish: &mut Wish) -> u32 {
     let Tuple { inside, inside_port, .. } = wish.tuple;
     wish.nat = Nat { flags: wish.flow.flags, inside, inside_port, ..Nat::default() };
     wish.back = wish.tuple;
@@ -63,19 +63,30 @@ fn search(skb: &Skb, wish: &mut Wish) -> u32 {
             }
             wish.back.inside_port = any();
         }
-        outcome = claim(skb, wish);
+        outcome = skb.call(claim_port);
         if outcome == ASSIGNED {
             return record(wish);
         }
     }
     if outcome == EXHAUSTED {
         let Tuple { outside, outside_port, protocol, .. } = wish.tuple;
-        maps::count_full(&Target { addr: outside, port: outside_port, protocol, pad: 0 });
+        wish.target = Target { addr: outside, port: outside_port, protocol, pad: 0 };
+        maps::count_full(&wish.target);
     }
     outcome
 }
 
 /// Records the way back, unless the port is somebody's.
+///
+/// Global like [`assign_port`]: the verifier would follow its body once a try.
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn claim_port(ctx: *mut __sk_buff) -> u32 {
+    let Some(wish) = maps::wish() else { return REFUSED };
+    claim(&Skb::of(ctx), wish)
+}
+
 #[inline(always)]
 fn claim(skb: &Skb, wish: &Wish) -> u32 {
     let Wish { tuple, flow, back, nat, .. } = wish;
