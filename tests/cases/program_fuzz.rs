@@ -1,16 +1,16 @@
 //! Bytes that nobody meant: each gets a verdict, whatever they are.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use weft_abi::Reason;
+use weft_abi::{Direction, NodeState, Reason, Token};
 use weft_tests::node::Family;
 use weft_tests::packet::craft::{self, BROADCAST, Link};
 use weft_tests::packet::datagram::{Datagram, Kind, SYN};
-use weft_tests::program::Hook;
 use weft_tests::program::scene::{OTHER, SELF, udp};
 use weft_tests::program::underlay::{self, Underlay};
+use weft_tests::program::{Action, Hook, IFINDEX, Skb};
 
 /// Packets a property.
 const CASES: u32 = 3000;
@@ -70,12 +70,34 @@ fn damage(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 const CHANGING: [Reason; 5] =
     [Reason::Delivered, Reason::Answered, Reason::Translated, Reason::Tunnelled, Reason::Routed];
 
+/// The shaper's hooks: without a token a packet is not theirs, and most of theirs are counted elsewhere.
+const QUEUE: [Hook; 2] = [Hook::ToShaper, Hook::FromShaper];
+
+/// Runs the hook on a frame with a token and without; it must know what is its own.
+fn judge_queued(underlay: &mut Underlay, hook: Hook, frame: &[u8]) -> Result<()> {
+    let programs = &mut underlay.programs;
+    ensure!(programs.pass(hook, frame)?.0 == Action::Next, "{hook:?} took what is not its own");
+    for direction in Direction::ALL {
+        let packet = Skb::from(frame).marked(Token::new(direction, 0).cut().mark());
+        let action = programs.pass(hook, packet)?.0;
+        // What leaves the queue has nowhere to go but to its pod.
+        ensure!(hook == Hook::ToShaper || action != Action::Next, "{hook:?} let go of what is its own");
+    }
+    Ok(())
+}
+
 /// Runs every hook on many frames; what they count, record and answer is checked by every run.
 fn judge_all(frames: impl Strategy<Value = Vec<u8>>) -> Result<()> {
-    let underlay = std::cell::RefCell::new(Underlay::set()?);
+    let mut underlay = Underlay::set()?;
+    underlay.programs.set_node(&NodeState { shaper: IFINDEX + 1, shaped: IFINDEX, ..NodeState::default() })?;
+    let underlay = std::cell::RefCell::new(underlay);
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     runner.run(&frames, |frame| {
-        for hook in Hook::ALL {
+        for hook in QUEUE {
+            let judged = judge_queued(&mut underlay.borrow_mut(), hook, &frame);
+            judged.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+        }
+        for hook in Hook::ALL.into_iter().filter(|hook| !QUEUE.contains(hook)) {
             let outcome = underlay.borrow_mut().programs.run(hook, frame.as_slice());
             let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{hook:?}: {error:#}")))?;
             let may_change = CHANGING.contains(&outcome.reason);
