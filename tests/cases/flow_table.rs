@@ -47,12 +47,13 @@ fn flow_bytes(flow: &Flow) -> [u8; 40] {
     bytes
 }
 
-fn nat_bytes(nat: &Nat) -> [u8; 28] {
-    let mut bytes = [0; 28];
+fn nat_bytes(nat: &Nat) -> [u8; 32] {
+    let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&nat.seen.to_ne_bytes());
     bytes[4..8].copy_from_slice(&nat.flags.to_ne_bytes());
     bytes[8..24].copy_from_slice(&nat.inside.octets());
     bytes[24..26].copy_from_slice(&nat.inside_port.to_ne_bytes());
+    bytes[28..32].copy_from_slice(&nat.endpoint_id.to_ne_bytes());
     bytes
 }
 
@@ -64,7 +65,7 @@ fn now() -> Result<u32> {
 /// A node's tables, and what is put into them.
 struct Tables {
     flows: HashMap<MapData, [u8; 40], [u8; 40]>,
-    nat: HashMap<MapData, [u8; 40], [u8; 28]>,
+    nat: HashMap<MapData, [u8; 40], [u8; 32]>,
 }
 
 const NODE: [u8; 4] = [192, 0, 2, 1];
