@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use weft_tests::exec;
 use weft_tests::netns::Netns;
 use weft_tests::node::{Family, Node, Settings};
+use weft_tests::site::Site;
 use weft_tests::traffic::flood;
 
 use super::{ONE, TIME, limited};
@@ -24,7 +25,7 @@ fn classes_hold_at_every_rate() -> Result<()> {
 
 /// Whether this kernel has the discipline that departure times need, asked without the agent.
 fn has_fq() -> Result<bool> {
-    let netns = Netns::with_loopback(&format!("weft-t-{}-fq", std::process::id()))?;
+    let netns = Netns::with_loopback(&Site::of_tests()?.unique("fq"))?;
     Ok(exec::tool_in(&netns, "tc", &["qdisc", "add", "dev", "lo", "root", "fq"]).is_ok())
 }
 
