@@ -77,12 +77,9 @@ impl Datapath {
 
     fn join(&self, state: &mut State, device: Device, role: Role) -> Result<(), DatapathError> {
         let State { programs, others, devices, .. } = state;
-        if devices.as_ref().and_then(|devices| devices.get(device.name)) == Some(&(device.index, role)) {
-            let hooks = role.hooks().iter();
-            let attached = hooks.map(|hook| self.attacher.is_attached(programs, *hook, device));
-            if attached.collect::<Result<Vec<_>, _>>()?.into_iter().all(|attached| attached) {
-                return Ok(());
-            }
+        let known = devices.as_ref().and_then(|devices| devices.get(device.name)) == Some(&(device.index, role));
+        if known && self.attacher.is_whole(programs, device, role)? {
+            return Ok(());
         }
         self.attacher.attach(programs, others, device, role)?;
         devices.get_or_insert_default().insert(device.name.to_owned(), (device.index, role));

@@ -33,7 +33,7 @@ impl Maps {
     /// Removes the endpoint's entries; those that are another endpoint's by now stay.
     pub(super) fn erase_ports(&self, endpoint: &Endpoint) -> Result<(), DatapathError> {
         for mapping in &endpoint.spec.ports {
-            for address in served(endpoint, mapping) {
+            for address in mapping.destinations(&endpoint.spec.addresses) {
                 let target = target(mapping, address);
                 let found = self.ports.get(&target).map_err(of("look-up", map::PORTS))?;
                 if found.is_some_and(|port| port.endpoint_id == endpoint.id) {
@@ -90,13 +90,17 @@ impl Datapath {
         })?;
         for (key, nat) in doomed {
             let flow = key.inside_as(nat.inside, nat.inside_port);
+            let back = self.nat(&key)?;
+            if back.is_some_and(|nat| nat.endpoint_id != endpoint.id) {
+                continue;
+            }
             // Another pod may have the address by now, and its flow the tuple.
             let own =
                 self.flow(&flow)?.is_some_and(|flow| (flow.nat_addr, flow.nat_port) == (key.inside, key.inside_port));
-            if own && self.nat(&key)?.is_none_or(|nat| nat.endpoint_id == endpoint.id) {
+            if own {
                 self.remove_flow(&flow)?;
             }
-            if self.nat(&key)?.is_some_and(|nat| nat.endpoint_id == endpoint.id) {
+            if back.is_some() {
                 self.remove_nat(&key)?;
             }
         }
@@ -109,7 +113,7 @@ pub(super) fn entries_of(endpoint: &Endpoint) -> Result<Vec<(Target, HostPort)>,
     let mut entries = Vec::new();
     for mapping in &endpoint.spec.ports {
         let before = entries.len();
-        entries.extend(served(endpoint, mapping).map(|address| {
+        entries.extend(mapping.destinations(&endpoint.spec.addresses).map(|address| {
             let port = mapping.container_port.to_be();
             let port = HostPort { pod: address.into(), port, pad: 0, endpoint_id: endpoint.id };
             (target(mapping, address), port)
@@ -119,12 +123,6 @@ pub(super) fn entries_of(endpoint: &Endpoint) -> Result<Vec<(Target, HostPort)>,
         }
     }
     Ok(entries)
-}
-
-/// The pod's first address of each family that the mapping is for.
-fn served<'a>(endpoint: &'a Endpoint, mapping: &'a PortMapping) -> impl Iterator<Item = IpAddr> + 'a {
-    let first = |v4: bool| endpoint.spec.addresses.iter().copied().find(|address| address.is_ipv4() == v4);
-    [first(true), first(false)].into_iter().flatten().filter(|address| mapping.serves(*address))
 }
 
 /// What is asked for of the node, to be sent to that address of a pod.

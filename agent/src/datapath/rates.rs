@@ -60,9 +60,7 @@ impl Datapath {
         {
             let mut state = self.state();
             for (device, role) in ends {
-                let hooks = role.hooks().iter();
-                let attached = hooks.map(|hook| self.attacher.is_attached(&state.programs, *hook, device));
-                if !attached.collect::<Result<Vec<_>, _>>()?.into_iter().all(|attached| attached) {
+                if !self.attacher.is_whole(&state.programs, device, role)? {
                     let state = &mut *state;
                     self.attacher.attach(&mut state.programs, &state.others, device, role)?;
                 }

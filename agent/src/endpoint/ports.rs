@@ -75,20 +75,9 @@ fn of_record(record: &Record) -> Vec<PortInfo> {
         endpoint: record.id,
         key: record.key.clone(),
         pod: record.pod.clone(),
-        addresses: first_of_each_family(spec.addresses.iter().copied().filter(|address| mapping.serves(*address))),
+        addresses: mapping.destinations(&spec.addresses).collect(),
     };
     spec.ports.iter().map(info).collect()
-}
-
-/// A packet has one pod address to go to.
-fn first_of_each_family(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let mut first: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        if first.iter().all(|one| one.is_ipv4() != address.is_ipv4()) {
-            first.push(address);
-        }
-    }
-    first
 }
 
 /// Pod and container, as people look for them.

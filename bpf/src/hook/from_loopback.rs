@@ -5,7 +5,7 @@ use aya_ebpf::programs::TcContext;
 use weft_abi::{Hook, Reason};
 
 use crate::maps;
-use crate::parse::{self, Ethertype};
+use crate::parse;
 use crate::skb::Skb;
 use crate::stage::reverse;
 use crate::verdict::{NEXT, Verdict, conclude};
@@ -22,13 +22,8 @@ fn from_loopback(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn judge(skb: &mut Skb) -> Result<Verdict, Reason> {
     let host = Ok(Verdict::Sent(Reason::Host, NEXT));
-    let parsed = match skb.ethertype() {
-        Ethertype::IPV4 => parse::ipv4(skb),
-        Ethertype::IPV6 => parse::ipv6(skb),
-        _ => return host,
-    };
     // The node's stack judges what it sends to itself.
-    let Ok(packet) = parsed else { return host };
+    let Some(Ok(packet)) = parse::ip(skb) else { return host };
     if packet.multicast || !maps::has_ports() {
         return host;
     }

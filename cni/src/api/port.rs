@@ -32,6 +32,12 @@ impl PortMapping {
     pub fn serves(&self, address: IpAddr) -> bool {
         self.host_ip.is_none_or(|host| host.is_ipv4() == address.is_ipv4())
     }
+
+    /// Where packets go, of a pod with these addresses: its first one of each family that is mapped, IPv4 first.
+    pub fn destinations(&self, addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
+        let first = |v4: bool| addresses.iter().copied().find(|address| address.is_ipv4() == v4);
+        [first(true), first(false)].into_iter().flatten().filter(|address| self.serves(*address))
+    }
 }
 
 /// As people write it: `tcp 192.0.2.1:8080`, or `tcp port 8080` of every address.

@@ -67,6 +67,12 @@ impl Attacher {
         }
     }
 
+    /// Whether every program of the role runs on the device.
+    pub(super) fn is_whole(&self, programs: &Programs, device: Device, role: Role) -> Result<bool, DatapathError> {
+        let attached = role.hooks().iter().map(|hook| self.is_attached(programs, *hook, device));
+        Ok(attached.collect::<Result<Vec<_>, _>>()?.into_iter().all(|attached| attached))
+    }
+
     /// Removes the device's pinned links, also those of other versions.
     pub(super) fn remove_links(&self, others: &[Pins], device: &str, hooks: &[Hook]) -> Result<(), DatapathError> {
         for pins in [&self.pins].into_iter().chain(others) {
