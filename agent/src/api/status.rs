@@ -28,6 +28,8 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         network: NetworkStatus { pod_mtu: endpoints.pod_mtu(), ..app.network.status() },
         ports: PortsStatus { mappings: endpoints.ports().len() as u64, ..endpoints.kernel().ports_status() },
         bandwidth: endpoints.kernel().bandwidth(),
+        kubernetes: None,
+        proxy: None,
         tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }

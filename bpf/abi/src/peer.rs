@@ -30,4 +30,6 @@ impl PeerFlags {
     pub const LOCAL: u32 = 1 << 0;
     /// No range but the address of a peer itself: whoever sends tunnel packets must have such an entry.
     pub const NODE: u32 = 1 << 1;
+    /// Nobody's range: the node's stack knows the way, as to a service, and pods' packets go there.
+    pub const STACK: u32 = 1 << 2;
 }

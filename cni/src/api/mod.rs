@@ -42,8 +42,8 @@ pub use flow::{Exhausted, FlowInfo, Flows, Mapping, Socket, TableUse, Traced, Tr
 pub use peer::{PeerInfo, PeerWay};
 pub use port::{PortInfo, PortMapping, PortProtocol, share};
 pub use status::{
-    BandwidthStatus, Drop, Drops, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, PortsStatus, Status, UplinkStatus,
-    VerdictCount,
+    BandwidthStatus, Drop, Drops, KubernetesStatus, MapInfo, NetworkStatus, OverlayStatus, PoolStatus, PortsStatus,
+    ProxyStatus, Status, UnmanagedPod, UplinkStatus, VerdictCount,
 };
 
 /// Where the agent listens unless told otherwise.

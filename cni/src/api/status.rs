@@ -39,11 +39,66 @@ pub struct Status {
     /// What holds the limits of pods.
     #[serde(default)]
     pub bandwidth: BandwidthStatus,
+    /// What Kubernetes says; none where the agent runs without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesStatus>,
+    /// Who translates services beside the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyStatus>,
     /// The tables of flows, as the last sweep found them.
     #[serde(default)]
     pub tables: Vec<TableUse>,
     /// Milliseconds since the agent started.
     pub uptime_ms: u64,
+}
+
+/// What the agent knows of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesStatus {
+    /// Where the API server is asked.
+    pub api_server: String,
+    /// Whether every watch stands.
+    pub connected: bool,
+    /// For how long that has been so, in milliseconds.
+    pub since_ms: u64,
+    /// Why it is not connected, a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Nodes of the cluster that are known, this one among them.
+    pub nodes: usize,
+    /// Services whose addresses are known.
+    pub services: usize,
+    /// Pods of this node.
+    pub pods: usize,
+    /// Pods of this node that another plugin has started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmanaged: Vec<UnmanagedPod>,
+    /// The network configuration that runtimes read, once it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflist: Option<String>,
+}
+
+/// A pod that another plugin has started.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnmanagedPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Who translates services on the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyStatus {
+    /// `iptables`, `nftables` or `ipvs`, as kube-proxy calls its modes, or `none`.
+    pub mode: String,
+    /// What told so, a sentence.
+    pub evidence: String,
 }
 
 /// Ports of the node that are pods'.
