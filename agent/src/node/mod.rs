@@ -20,6 +20,7 @@ mod ways;
 mod worker;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +32,7 @@ use self::error::failed;
 use self::links::Link;
 use self::netlink::Socket;
 use self::removal::Removal;
+use self::sysctl::Sysctls;
 use self::worker::Worker;
 use crate::endpoint::Endpoint;
 use crate::text;
@@ -77,6 +79,7 @@ pub struct Node {
     group: u32,
     worker: Worker,
     removal: Arc<Removal>,
+    sysctls: Sysctls,
     /// Those that the node was prepared for.
     pools: Arc<Mutex<Vec<IpNet>>>,
     /// Whether the kernel could not list sockets when it was last asked.
@@ -85,13 +88,14 @@ pub struct Node {
 
 impl Node {
     /// Opens the netlink sockets in the caller's network namespace. `group` marks the host ends of this agent's veths;
-    /// the one above it, those that are being removed.
+    /// the one above it, those that are being removed. Sysctls are set below `proc_dir`.
     ///
     /// # Errors
     /// No socket or thread is to be had.
-    pub fn open(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
+    pub fn open(group: u32, expedite: &Expedite, proc_dir: &Path) -> Result<Self, NodeError> {
         let removal = Arc::new(Removal::start(group | 1, expedite)?);
-        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default(), unlisted: Arc::default() })
+        let sysctls = Sysctls::below(proc_dir);
+        Ok(Self { group, worker: Worker::start()?, removal, sysctls, pools: Arc::default(), unlisted: Arc::default() })
     }
 
     /// Makes the device that carries the pools' gateway addresses, the routes that keep unknown pod addresses on
@@ -118,19 +122,19 @@ impl Node {
     /// # Errors
     /// As of [`Node::prepare`].
     pub async fn settle(&self) -> Result<(), NodeError> {
-        let (group, pools) = (self.group, self.pools().clone());
+        let (group, pools, sysctls) = (self.group, self.pools().clone(), self.sysctls.clone());
         self.worker
             .run(move |socket| {
-                sysctl::refuse_missing_ipv6(&pools)?;
+                sysctls.refuse_missing_ipv6(&pools)?;
                 let found = addresses::all(socket)?;
                 addresses::refuse_overlap(socket, &found, &pools)?;
                 let device = links::ensure_device(socket, group)?;
                 // What comes in here once more came by an uplink before.
-                sysctl::loosen(links::DEVICE)?;
+                sysctls.loosen(links::DEVICE)?;
                 let gateways: Vec<_> = pools.iter().map(links::gateway).collect();
                 addresses::set(socket, &found, device, &gateways)?;
                 routes::set_unreachable(socket, &pools)?;
-                sysctl::forward(&pools)
+                sysctls.forward(&pools)
             })
             .await
     }
@@ -259,7 +263,7 @@ impl Node {
     /// # Errors
     /// A sysctl that cannot be written.
     pub fn accept_local(&self) -> Result<(), NodeError> {
-        sysctl::accept_local()
+        self.sysctls.accept_local()
     }
 
     /// Removes every device and route of ours; sysctls stay as they are.
