@@ -12,6 +12,7 @@ pub mod flow;
 pub mod init;
 mod install;
 mod ipam;
+mod k8s;
 mod kernel;
 mod monitor;
 pub mod node;

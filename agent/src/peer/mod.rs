@@ -6,6 +6,7 @@ mod model;
 mod network;
 mod overlap;
 mod plan;
+mod services;
 mod view;
 mod watch;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub(crate) use error::NetworkError;
 pub(crate) use model::{Peer, PeerSet};
 pub(crate) use network::{Network, Settings};
+pub(crate) use services::Services;
 pub(crate) use view::View;
 pub(crate) use watch::PeersFile;
 
