@@ -11,6 +11,7 @@ use crate::datapath::AttachMode;
 use crate::node::ShaperMode;
 use crate::run_dir::RunDir;
 
+use super::install::InstallSettings;
 use super::network::NetworkSettings;
 use super::paths::absolute;
 use super::timeouts::TimeoutSettings;
@@ -62,6 +63,9 @@ pub(super) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(super) timeouts: TimeoutSettings,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) install: InstallSettings,
 }
 
 impl Settings {
@@ -82,6 +86,7 @@ impl Settings {
             log_level: self.log_level.or(other.log_level),
             network: self.network.or(other.network),
             timeouts: self.timeouts.or(other.timeouts),
+            install: self.install.or(other.install),
         }
     }
 
@@ -113,11 +118,20 @@ impl Settings {
             log_level,
             network: self.network.into_config()?,
             timeouts: self.timeouts.into_config()?,
+            install: self.install.config(true)?,
+            proc_dir: self.install.proc_dir()?,
         })
     }
 
-    pub(super) fn into_cleanup(self, force: bool) -> Result<CleanupConfig, ConfigError> {
-        Ok(CleanupConfig { run_dir: self.run_dir()?, bpf_dir: self.bpf_dir()?, force, log_level: self.log_level()? })
+    pub(super) fn into_cleanup(self, force: bool, stay: bool) -> Result<CleanupConfig, ConfigError> {
+        Ok(CleanupConfig {
+            run_dir: self.run_dir()?,
+            bpf_dir: self.bpf_dir()?,
+            force,
+            stay,
+            install: self.install.config(self.standalone.unwrap_or(false))?.unwrap_or_default(),
+            log_level: self.log_level()?,
+        })
     }
 
     fn run_dir(&self) -> Result<PathBuf, ConfigError> {

@@ -21,6 +21,7 @@ mod ways;
 mod worker;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +33,7 @@ use self::links::Link;
 use self::netlink::Socket;
 use self::pools::Pools;
 use self::removal::Removal;
+use self::sysctl::Sysctls;
 use self::worker::Worker;
 use crate::endpoint::Endpoint;
 use crate::text;
@@ -78,6 +80,7 @@ pub struct Node {
     group: u32,
     worker: Worker,
     removal: Arc<Removal>,
+    sysctls: Sysctls,
     pools: Arc<Mutex<Pools>>,
     /// Whether the kernel could not list sockets when it was last asked.
     unlisted: Arc<AtomicBool>,
@@ -85,13 +88,14 @@ pub struct Node {
 
 impl Node {
     /// Opens the netlink sockets in the caller's network namespace. `group` marks the host ends of this agent's veths;
-    /// the one above it, those that are being removed.
+    /// the one above it, those that are being removed. Sysctls are set below `proc_dir`.
     ///
     /// # Errors
     /// No socket or thread is to be had.
-    pub fn open(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
+    pub fn open(group: u32, expedite: &Expedite, proc_dir: &Path) -> Result<Self, NodeError> {
         let removal = Arc::new(Removal::start(group | 1, expedite)?);
-        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default(), unlisted: Arc::default() })
+        let sysctls = Sysctls::below(proc_dir);
+        Ok(Self { group, worker: Worker::start()?, removal, sysctls, pools: Arc::default(), unlisted: Arc::default() })
     }
 
     /// Host routes and permanent neighbours towards the endpoint; nothing for an adopted one.
@@ -218,7 +222,7 @@ impl Node {
     /// # Errors
     /// A sysctl that cannot be written.
     pub fn accept_local(&self) -> Result<(), NodeError> {
-        sysctl::accept_local()
+        self.sysctls.accept_local()
     }
 
     /// Removes every device and route of ours; sysctls stay as they are.

@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use ipnet::IpNet;
 
 use super::links::{self, Link};
-use super::{Node, NodeError, addresses, routes, sysctl};
+use super::{Node, NodeError, addresses, routes};
 
 /// What the node was prepared for.
 #[derive(Clone, Debug, Default)]
@@ -56,19 +56,20 @@ impl Node {
     /// # Errors
     /// As of [`Node::prepare`].
     pub async fn settle(&self) -> Result<(), NodeError> {
-        let (group, Pools { now, before }) = (self.group, self.pools().clone());
+        let (group, sysctls) = (self.group, self.sysctls.clone());
+        let Pools { now, before } = self.pools().clone();
         self.worker
             .run(move |socket| {
-                sysctl::refuse_missing_ipv6(&now)?;
+                sysctls.refuse_missing_ipv6(&now)?;
                 let found = addresses::all(socket)?;
                 addresses::refuse_overlap(socket, &found, &now)?;
                 let device = links::ensure_device(socket, group)?;
                 // What comes in here once more came by an uplink before.
-                sysctl::loosen(links::DEVICE)?;
+                sysctls.loosen(links::DEVICE)?;
                 let gateways: Vec<_> = now.iter().chain(&before).map(links::gateway).collect();
                 addresses::set(socket, &found, device, &gateways)?;
                 routes::set_unreachable(socket, &now)?;
-                sysctl::forward(&now)
+                sysctls.forward(&now)
             })
             .await
     }
