@@ -12,6 +12,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tokio::sync::watch::Receiver;
 
 pub(crate) use error::NetworkError;
@@ -36,6 +37,8 @@ pub(crate) struct Listing {
 pub(crate) struct Sources {
     /// The other nodes.
     pub(crate) lists: Receiver<Listing>,
+    /// What lives on this node: its pod ranges, and addresses of pods outside of them.
+    pub(crate) local: Receiver<Arc<[IpNet]>>,
     /// The services.
     pub(crate) services: Receiver<Services>,
 }

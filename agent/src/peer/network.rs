@@ -34,8 +34,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) config: NetworkConfig,
-    /// Pod ranges of this node.
-    pub(crate) own_ranges: Vec<IpNet>,
+    /// This node's addresses as others know them, for as long as no list says so.
+    pub(crate) own_addresses: Vec<IpAddr>,
     /// MTU that new pods get, if the configuration says so, in bytes.
     pub(crate) mtu: Option<u32>,
 }
@@ -105,7 +105,7 @@ impl Network {
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
             // It says why.
-            let set = network.sources.lists.borrow().known.clone().unwrap_or_default();
+            let set = network.sources.lists.borrow().known.clone().unwrap_or_else(|| network.unlisted());
             network.mend_overlay(&set).await?;
         }
         Ok(network)
@@ -120,6 +120,8 @@ impl Network {
                 // The agent outlives whoever sends lists: without one they never change.
                 Ok(()) = self.sources.lists.changed() => Scope::Peers,
                 Ok(()) = self.sources.services.changed() => Scope::Peers,
+                // The node's own addresses towards pods have changed with them.
+                Ok(()) = self.sources.local.changed() => Scope::Everything,
                 // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
                     verify = verify.min(Instant::now() + pause);
@@ -151,8 +153,11 @@ impl Network {
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
             problems.extend(self.shaping.mend().await.err().map(|error| text::chain(&error)));
         }
-        let set = known.clone().unwrap_or_default();
+        let set = known.clone().unwrap_or_else(|| self.unlisted());
         let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;
+        if known.is_some() {
+            self.view.led.send_if_modified(|led| !std::mem::replace(led, true));
+        }
         problems.extend(errors.iter().map(|error| text::chain(error)));
         problems.extend(self.uplinks.warnings.iter().cloned());
         let mut state = self.view.state.borrow_mut();
@@ -161,6 +166,11 @@ impl Network {
         }
         state.problems = problems;
         errors.is_empty()
+    }
+
+    /// As long as there is no list.
+    fn unlisted(&self) -> Arc<PeerSet> {
+        Arc::new(PeerSet { own_addresses: self.settings.own_addresses.clone(), ..PeerSet::default() })
     }
 
     /// Every step that does not need one that failed.
@@ -258,12 +268,13 @@ impl Network {
     }
 
     fn plan(&mut self, set: &PeerSet) -> Plan {
+        let local = Arc::clone(&self.sources.local.borrow_and_update());
         let stack = self.sources.services.borrow_and_update().ranges(&self.stack_before);
         let mut made = plan(
             set,
             &Facts {
                 config: &self.settings.config,
-                own_ranges: &self.settings.own_ranges,
+                own_ranges: &local,
                 node_ip: self.node_ip(set),
                 gateways: &self.node.gateways(),
                 uplinks: &self.uplinks,
