@@ -42,7 +42,7 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
     // The programs go while the devices are there to take them off.
     let left = datapath::cleanup(&config.bpf_dir, &endpoints, &expedite);
     errors.extend(left.iter().map(|error| text::chain(error)));
-    match Node::open(run_dir.link_group(), &expedite) {
+    match Node::open(run_dir.link_group(), &expedite, Path::new("/proc")) {
         Ok(node) => errors.extend(node.cleanup().await.err().map(|error| text::chain(&error))),
         Err(error) => errors.push(text::chain(&error)),
     }

@@ -7,7 +7,7 @@ use super::*;
 fn run(args: &[&str]) -> Result<Config, ConfigError> {
     match parse(["weft-agent"].iter().chain(args).map(OsString::from))? {
         Command::Run(config) => Ok(*config),
-        Command::Cleanup(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
-use super::{Listing, NetworkError, PeerSet, View};
+use super::{Listing, NetworkError, PeerSet, Sources, View};
 
 /// How often everything is compared while nothing happens.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -47,9 +47,11 @@ pub(crate) struct Network {
     datapath: Arc<Datapath>,
     shaping: Rc<Shaping>,
     settings: Settings,
-    lists: watch::Receiver<Listing>,
+    sources: Sources,
     news: watch::Receiver<u64>,
     view: Rc<View>,
+    /// What the kernel knew of services before anybody said.
+    stack_before: Vec<IpNet>,
     uplinks: Uplinks,
     towards: HashMap<IpAddr, Towards>,
     overlay: Option<OverlayDevice>,
@@ -61,7 +63,7 @@ pub(crate) struct Network {
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// What follows from the list of nodes.
+    /// What follows from the lists of nodes and services.
     Peers,
     /// That, and devices and routes as they are.
     Everything,
@@ -77,7 +79,7 @@ impl Network {
         datapath: Arc<Datapath>,
         shaping: Rc<Shaping>,
         settings: Settings,
-        lists: watch::Receiver<Listing>,
+        sources: Sources,
         view: Rc<View>,
     ) -> Result<Self, NetworkError> {
         let news = node.news()?;
@@ -86,22 +88,24 @@ impl Network {
             datapath,
             shaping,
             settings,
-            lists,
+            sources,
             news,
             view,
+            stack_before: Vec::new(),
             uplinks: Uplinks::default(),
             towards: HashMap::new(),
             overlay: None,
             routes: None,
             own_addresses: Vec::new(),
         };
+        network.stack_before = network.blocking(Datapath::stack_ranges).await?;
         if network.settings.config.overlay.is_none() {
             network.node.remove_overlay().await?;
         }
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
             // It says why.
-            let set = network.lists.borrow().known.clone().unwrap_or_default();
+            let set = network.sources.lists.borrow().known.clone().unwrap_or_default();
             network.mend_overlay(&set).await?;
         }
         Ok(network)
@@ -114,7 +118,8 @@ impl Network {
         loop {
             let scope = tokio::select! {
                 // The agent outlives whoever sends lists: without one they never change.
-                Ok(()) = self.lists.changed() => Scope::Peers,
+                Ok(()) = self.sources.lists.changed() => Scope::Peers,
+                Ok(()) = self.sources.services.changed() => Scope::Peers,
                 // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
                     verify = verify.min(Instant::now() + pause);
@@ -137,7 +142,7 @@ impl Network {
 
     /// Compares and changes; whether nothing failed.
     async fn round(&mut self, scope: Scope) -> bool {
-        let Listing { known, problem } = self.lists.borrow_and_update().clone();
+        let Listing { known, problem } = self.sources.lists.borrow_and_update().clone();
         let mut problems: Vec<String> = problem.into_iter().collect();
         if scope == Scope::Everything {
             self.news.borrow_and_update();
@@ -252,7 +257,8 @@ impl Network {
         pod_mtu(self.settings.config.overlay.is_some(), self.node_ip(set), &self.uplinks, &set.peers)
     }
 
-    fn plan(&self, set: &PeerSet) -> Plan {
+    fn plan(&mut self, set: &PeerSet) -> Plan {
+        let stack = self.sources.services.borrow_and_update().ranges(&self.stack_before);
         let mut made = plan(
             set,
             &Facts {
@@ -263,6 +269,7 @@ impl Network {
                 uplinks: &self.uplinks,
                 towards: &self.towards,
                 overlay: self.tunnel(),
+                stack: &stack,
             },
         );
         let carried = self.carried(set);
