@@ -15,7 +15,7 @@ use super::install::InstallSettings;
 use super::network::NetworkSettings;
 use super::paths::absolute;
 use super::timeouts::TimeoutSettings;
-use super::{CleanupConfig, Config, ConfigError, cgroup, cidr};
+use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -91,6 +91,7 @@ impl Settings {
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        contradiction::refuse(&self)?;
         let log_level = self.log_level()?;
         let (run_dir, bpf_dir) = (self.run_dir()?, self.bpf_dir()?);
         if !self.standalone.unwrap_or(false) {
