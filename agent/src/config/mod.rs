@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod file;
 mod install;
+mod kubernetes;
 mod network;
 mod paths;
 mod settings;
@@ -20,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
+use hyper::Uri;
 use ipnet::IpNet;
 use log::LevelFilter;
 
@@ -39,7 +41,7 @@ pub use error::ConfigError;
 pub struct Config {
     /// Name of the node.
     pub node_name: String,
-    /// Pod ranges, a pool each; at least one, none overlaps another.
+    /// Pod ranges, a pool each; none overlaps another. None at all where the node's object in Kubernetes names them.
     pub pod_cidrs: Vec<IpNet>,
     /// Directory of socket, records and spool; absolute.
     pub run_dir: PathBuf,
@@ -67,6 +69,8 @@ pub struct Config {
     pub install: Option<InstallConfig>,
     /// Directory in whose `sys/net` sysctls are set; absolute.
     pub proc_dir: PathBuf,
+    /// The cluster; `None` for a standalone agent.
+    pub kubernetes: Option<KubernetesConfig>,
 }
 
 /// What is put onto the node for its container runtime, and where; absolute.
@@ -76,6 +80,15 @@ pub struct InstallConfig {
     pub bin_dir: Option<PathBuf>,
     /// Directory of network configurations.
     pub conf_dir: Option<PathBuf>,
+}
+
+/// How the cluster is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// Where the API server is asked: scheme, host and port, perhaps a path before every other.
+    pub api_server: Uri,
+    /// Directory with `token` and `ca.crt`; absolute.
+    pub service_account: PathBuf,
 }
 
 /// The network between nodes, and the way out.
@@ -123,6 +136,10 @@ pub struct CleanupConfig {
     pub stay: bool,
     /// What the agent put onto the node for its container runtime.
     pub install: InstallConfig,
+    /// Name of the node.
+    pub node_name: String,
+    /// The cluster, where the agent ran in one.
+    pub kubernetes: Option<KubernetesConfig>,
     /// Least severe message that is logged.
     pub log_level: LevelFilter,
 }

@@ -100,9 +100,4 @@ impl Node {
             })
             .await
     }
-
-    /// The node's own addresses towards its pods, one a pool.
-    pub fn gateways(&self) -> Vec<IpAddr> {
-        self.pools().iter().map(links::gateway).collect()
-    }
 }

@@ -13,6 +13,7 @@ mod watch;
 use std::sync::Arc;
 
 pub(crate) use error::NetworkError;
+pub(crate) use file::reaches_a_node;
 pub(crate) use model::{Peer, PeerSet};
 pub(crate) use network::{Network, Settings};
 pub(crate) use services::Services;
