@@ -10,6 +10,7 @@ pub mod datapath;
 pub mod endpoint;
 pub mod flow;
 mod ipam;
+mod k8s;
 mod kernel;
 mod monitor;
 pub mod node;

@@ -51,9 +51,20 @@ pub enum ConfigError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// Kubernetes is not there yet.
-    #[error("--standalone is missing: this version runs only without Kubernetes, with its pod ranges from --pod-cidr")]
-    NotStandalone,
+    /// Nobody said where the cluster is.
+    #[error(
+        "api-server is missing, and KUBERNETES_SERVICE_HOST is not set: give it as https://HOST:PORT, or standalone = \
+         true to run without Kubernetes"
+    )]
+    NoApiServer,
+    /// Not where an API server can be.
+    #[error("{field} {text:?} is no API server: write it as https://192.0.2.1:6443 or 192.0.2.1:6443")]
+    ApiServer {
+        /// The setting, or the variable.
+        field: &'static str,
+        /// Its value.
+        text: String,
+    },
     /// A pod range cannot be used.
     #[error(transparent)]
     Cidr(#[from] CidrError),

@@ -5,6 +5,7 @@ mod cgroup;
 mod cidr;
 mod error;
 mod file;
+mod kubernetes;
 mod network;
 mod paths;
 mod settings;
@@ -17,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
+use hyper::Uri;
 use ipnet::IpNet;
 use log::LevelFilter;
 
@@ -35,7 +37,7 @@ pub use error::ConfigError;
 pub struct Config {
     /// Name of the node.
     pub node_name: String,
-    /// Pod ranges, a pool each; at least one, none overlaps another.
+    /// Pod ranges, a pool each; none overlaps another. None at all where the node's object in Kubernetes names them.
     pub pod_cidrs: Vec<IpNet>,
     /// Directory of socket, records and spool; absolute.
     pub run_dir: PathBuf,
@@ -59,6 +61,17 @@ pub struct Config {
     pub network: NetworkConfig,
     /// How long a silent flow is remembered.
     pub timeouts: Timeouts,
+    /// The cluster; `None` for a standalone agent.
+    pub kubernetes: Option<KubernetesConfig>,
+}
+
+/// How the cluster is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// Where the API server is asked: scheme, host and port, perhaps a path before every other.
+    pub api_server: Uri,
+    /// Directory with `token` and `ca.crt`; absolute.
+    pub service_account: PathBuf,
 }
 
 /// The network between nodes, and the way out.
@@ -102,6 +115,10 @@ pub struct CleanupConfig {
     pub bpf_dir: PathBuf,
     /// Go on although an agent runs on the directory.
     pub force: bool,
+    /// Name of the node.
+    pub node_name: String,
+    /// The cluster, where the agent ran in one.
+    pub kubernetes: Option<KubernetesConfig>,
     /// Least severe message that is logged.
     pub log_level: LevelFilter,
 }
