@@ -25,7 +25,7 @@ use crate::ipam::Pools;
 use crate::kernel::Host;
 use crate::monitor::{self, RequestStats, Tracer};
 use crate::node::{Expedite, Node, NodeError};
-use crate::peer::{Listing, Network, NetworkError, PeersFile, Services, Settings, Sources, View};
+use crate::peer::{Listing, Network, NetworkError, PeersFile, Services, Settings, View};
 use crate::run_dir::{Lock, RunDir, RunDirError};
 use crate::shaping::Shaping;
 use crate::text;
@@ -141,8 +141,9 @@ impl Agent {
         datapath.join_cgroup(config.cgroup.as_deref());
         let (peers_file, lists) = peers(&config.network, &config.node_name, &config.pod_cidrs);
         let settings = Settings { config: config.network, own_ranges: config.pod_cidrs, mtu: config.mtu };
-        let sources = Sources { lists: lists.subscribe(), services: watch::channel(Services::None).1 };
-        let network = Network::start(node, datapath, shaping, settings, sources, Rc::clone(&view)).await?;
+        let services = watch::channel(Services::None).1;
+        let lists_here = lists.subscribe();
+        let network = Network::start(node, datapath, shaping, settings, lists_here, services, Rc::clone(&view)).await?;
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),

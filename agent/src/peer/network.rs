@@ -16,12 +16,13 @@ use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
-use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplinks};
 use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
-use super::{Listing, NetworkError, PeerSet, Sources, View};
+use super::uplinks::{device, show};
+use super::{Listing, NetworkError, PeerSet, Services, View};
 
 /// How often everything is compared while nothing happens.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -47,7 +48,8 @@ pub(crate) struct Network {
     datapath: Arc<Datapath>,
     shaping: Rc<Shaping>,
     settings: Settings,
-    sources: Sources,
+    lists: watch::Receiver<Listing>,
+    services: watch::Receiver<Services>,
     news: watch::Receiver<u64>,
     view: Rc<View>,
     /// What the kernel knew of services before anybody said.
@@ -79,7 +81,8 @@ impl Network {
         datapath: Arc<Datapath>,
         shaping: Rc<Shaping>,
         settings: Settings,
-        sources: Sources,
+        lists: watch::Receiver<Listing>,
+        services: watch::Receiver<Services>,
         view: Rc<View>,
     ) -> Result<Self, NetworkError> {
         let news = node.news()?;
@@ -88,7 +91,8 @@ impl Network {
             datapath,
             shaping,
             settings,
-            sources,
+            lists,
+            services,
             news,
             view,
             stack_before: Vec::new(),
@@ -105,7 +109,7 @@ impl Network {
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
             // It says why.
-            let set = network.sources.lists.borrow().known.clone().unwrap_or_default();
+            let set = network.lists.borrow().known.clone().unwrap_or_default();
             network.mend_overlay(&set).await?;
         }
         Ok(network)
@@ -118,8 +122,8 @@ impl Network {
         loop {
             let scope = tokio::select! {
                 // The agent outlives whoever sends lists: without one they never change.
-                Ok(()) = self.sources.lists.changed() => Scope::Peers,
-                Ok(()) = self.sources.services.changed() => Scope::Peers,
+                Ok(()) = self.lists.changed() => Scope::Peers,
+                Ok(()) = self.services.changed() => Scope::Peers,
                 // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
                     verify = verify.min(Instant::now() + pause);
@@ -142,7 +146,7 @@ impl Network {
 
     /// Compares and changes; whether nothing failed.
     async fn round(&mut self, scope: Scope) -> bool {
-        let Listing { known, problem } = self.sources.lists.borrow_and_update().clone();
+        let Listing { known, problem } = self.lists.borrow_and_update().clone();
         let mut problems: Vec<String> = problem.into_iter().collect();
         if scope == Scope::Everything {
             self.news.borrow_and_update();
@@ -258,7 +262,7 @@ impl Network {
     }
 
     fn plan(&mut self, set: &PeerSet) -> Plan {
-        let stack = self.sources.services.borrow_and_update().ranges(&self.stack_before);
+        let stack = self.services.borrow_and_update().ranges(&self.stack_before);
         let mut made = plan(
             set,
             &Facts {
@@ -333,17 +337,4 @@ impl Network {
         let datapath = Arc::clone(&self.datapath);
         Ok(tokio::task::spawn_blocking(move || call(&datapath)).await??)
     }
-}
-
-fn device(uplink: &Uplink) -> UplinkDevice {
-    UplinkDevice { name: uplink.name.clone(), index: uplink.index, v4: uplink.v4, v6: uplink.v6 }
-}
-
-fn show(uplinks: &[Uplink]) -> String {
-    let one = |uplink: &Uplink| {
-        let addresses = uplink.v4.map(IpAddr::V4).into_iter().chain(uplink.v6.map(IpAddr::V6));
-        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-        format!("{} ({})", uplink.name, addresses.join(" "))
-    };
-    if uplinks.is_empty() { "none".to_owned() } else { uplinks.iter().map(one).collect::<Vec<_>>().join(", ") }
 }
