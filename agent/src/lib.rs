@@ -11,6 +11,7 @@ pub mod datapath;
 pub mod endpoint;
 pub mod flow;
 pub mod init;
+mod inotify;
 mod install;
 mod ipam;
 mod k8s;

@@ -3,6 +3,7 @@
 mod args;
 mod cgroup;
 mod cidr;
+mod contradiction;
 mod directory;
 mod error;
 mod file;

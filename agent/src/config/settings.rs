@@ -16,7 +16,7 @@ use super::kubernetes::KubernetesSettings;
 use super::network::NetworkSettings;
 use super::paths::absolute;
 use super::timeouts::TimeoutSettings;
-use super::{CleanupConfig, Config, ConfigError, cgroup, cidr};
+use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -96,6 +96,7 @@ impl Settings {
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        contradiction::refuse(&self)?;
         let log_level = self.log_level()?;
         let (run_dir, bpf_dir) = (self.run_dir()?, self.bpf_dir()?);
         let kubernetes = match self.standalone {

@@ -7,6 +7,7 @@ mod network;
 mod overlap;
 mod plan;
 mod services;
+mod uplinks;
 mod view;
 mod watch;
 

@@ -16,11 +16,12 @@ use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
-use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplinks};
 use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
+use super::uplinks::{device, show};
 use super::{Listing, NetworkError, PeerSet, Sources, View};
 
 /// How often everything is compared while nothing happens.
@@ -344,17 +345,4 @@ impl Network {
         let datapath = Arc::clone(&self.datapath);
         Ok(tokio::task::spawn_blocking(move || call(&datapath)).await??)
     }
-}
-
-fn device(uplink: &Uplink) -> UplinkDevice {
-    UplinkDevice { name: uplink.name.clone(), index: uplink.index, v4: uplink.v4, v6: uplink.v6 }
-}
-
-fn show(uplinks: &[Uplink]) -> String {
-    let one = |uplink: &Uplink| {
-        let addresses = uplink.v4.map(IpAddr::V4).into_iter().chain(uplink.v6.map(IpAddr::V6));
-        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-        format!("{} ({})", uplink.name, addresses.join(" "))
-    };
-    if uplinks.is_empty() { "none".to_owned() } else { uplinks.iter().map(one).collect::<Vec<_>>().join(", ") }
 }

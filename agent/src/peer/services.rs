@@ -13,10 +13,8 @@ pub(crate) enum Services {
     #[default]
     None,
     /// Nobody has said yet: until then whatever is no pod's may be a service's, unless the kernel still has a list.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody watches services yet"))]
     Unknown,
     /// These and no others.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody watches services yet"))]
     Known(Arc<BTreeSet<IpAddr>>),
 }
 
