@@ -2,6 +2,7 @@
 
 mod large;
 mod object;
+mod role;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,10 +18,12 @@ use crate::fabric::{Fabric, Layout, Member};
 use crate::node::{Family, Joined};
 use crate::pod::{Pod, Sandbox};
 use crate::site::Site;
+use crate::traffic::ping;
 use crate::{storm, wait};
 
 pub use large::large_node;
-pub use object::{TAINT, node, pod, service};
+pub use object::{TAINT, node, pod, put_stranger, service};
+pub use role::granted;
 
 /// A fabric and its API server, which listens at the router's address; everything of it is gone when it is dropped.
 #[derive(Debug)]
@@ -117,6 +120,31 @@ impl Cluster {
         sandbox.attachment = sandbox.attachment.args(&arguments);
         Pod::attach_as(node, &node.network(), sandbox)
     }
+}
+
+/// Starts a node's agent without waiting for more than its socket.
+pub fn launch(member: &Member) -> Result<()> {
+    let mut command = member.node().agent_command()?;
+    command.args(member.node().dir_flags());
+    member.node().launch(&mut command)?;
+    wait::until("the agent answers", SOON, || Ok(member.node().api("GET", "/v1/status", None).is_ok()))
+        .with_context(|| member.node().agent_log())
+        .map(drop)
+}
+
+/// Fails unless all of these pods reach all by all their addresses.
+pub fn all_talk(pods: &[Pod]) -> Result<()> {
+    for (one, other) in pods.iter().flat_map(|one| pods.iter().map(move |other| (one, other))) {
+        for family in Family::BOTH {
+            ping::must_reach(one.netns(), other.address(family)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node knows another one.
+pub fn knows(member: &Member, name: &str) -> Result<bool> {
+    Ok(peers(member)?.iter().any(|peer| peer == name))
 }
 
 /// How a member belongs to its cluster.

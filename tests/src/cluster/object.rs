@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use anyhow::Result;
 use serde_json::{Value, json};
+
+use crate::apiserver::ApiServer;
 
 /// Keeps pods off a node until its agent is ready.
 pub const TAINT: &str = "weft.dev/agent-not-ready";
@@ -54,4 +57,9 @@ pub fn service(namespace: &str, name: &str, cluster_ips: &[&str]) -> Value {
         },
         "status": { "loadBalancer": {} },
     })
+}
+
+/// Registers a node that exists by its object alone.
+pub fn put_stranger(server: &ApiServer, name: &str, cidr: &str) -> Result<()> {
+    server.put(node(name, &[cidr], &["192.0.2.99".parse()?]))
 }

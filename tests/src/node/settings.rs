@@ -80,7 +80,8 @@ impl Joined {
         self.conf_dir.join("05-weft.conflist")
     }
 
-    fn flags(&self) -> Vec<String> {
+    /// These as flags.
+    pub fn flags(&self) -> Vec<String> {
         let path = |name: &str, path: &Path| format!("--{name}={}", path.display());
         vec![
             format!("--api-server={}", self.api_server),
