@@ -5,6 +5,7 @@ mod agent;
 mod api;
 pub mod cleanup;
 pub mod cli;
+mod cluster;
 pub mod config;
 pub mod datapath;
 pub mod endpoint;
