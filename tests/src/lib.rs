@@ -7,6 +7,7 @@ pub mod api;
 pub mod apiserver;
 pub mod bench;
 pub mod cgroup;
+pub mod cluster;
 pub mod cri;
 pub mod daemon;
 pub mod demo;
