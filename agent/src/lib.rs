@@ -6,6 +6,7 @@ mod api;
 mod capability;
 pub mod cleanup;
 pub mod cli;
+mod cluster;
 pub mod config;
 pub mod datapath;
 pub mod endpoint;

@@ -97,6 +97,11 @@ impl RunDir {
         self.path.join("rcu-expedited")
     }
 
+    /// What Kubernetes last said of this node.
+    pub(crate) fn node_cache(&self) -> PathBuf {
+        self.path.join("node.json")
+    }
+
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("agent.lock")
     }

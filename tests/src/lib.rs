@@ -4,6 +4,7 @@
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;
+pub mod apiserver;
 pub mod bench;
 pub mod cgroup;
 pub mod cri;
