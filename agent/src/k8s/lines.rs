@@ -1,5 +1,7 @@
 //! A stream's pieces, cut into the lines that they make up.
 
+use memchr::memchr;
+
 use super::K8sError;
 
 /// More than any object has: etcd takes 1.5 MiB.
@@ -29,7 +31,7 @@ impl Lines {
     /// The next whole line that is not blank, without its end.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         loop {
-            let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = memchr(b'\n', &self.buffer[self.searched..]) else {
                 self.searched = self.buffer.len();
                 return None;
             };
