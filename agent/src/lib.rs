@@ -3,6 +3,7 @@
 
 mod agent;
 mod api;
+mod capability;
 pub mod cleanup;
 pub mod cli;
 mod cluster;

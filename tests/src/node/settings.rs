@@ -48,6 +48,8 @@ pub struct Settings {
     pub sees_cgroups: bool,
     /// Whether the node has a BPF filesystem.
     pub mounts_bpffs: bool,
+    /// The capabilities that the agent is left with, as setpriv(1) writes them; all of root's if there are none.
+    pub capabilities: Option<Vec<String>>,
 }
 
 /// How a node belongs to a Kubernetes cluster.
@@ -107,6 +109,7 @@ impl Settings {
             env: Vec::new(),
             sees_cgroups: true,
             mounts_bpffs: true,
+            capabilities: None,
         }
     }
 
@@ -135,6 +138,13 @@ impl Settings {
     #[must_use]
     pub fn without_cgroups(mut self) -> Self {
         self.sees_cgroups = false;
+        self
+    }
+
+    /// With an agent that has these capabilities and no other, as `net_admin`.
+    #[must_use]
+    pub fn capabilities(mut self, names: &[&str]) -> Self {
+        self.capabilities = Some(names.iter().map(|&name| name.to_owned()).collect());
         self
     }
 
