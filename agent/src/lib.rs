@@ -6,6 +6,7 @@ mod api;
 pub mod cleanup;
 pub mod cli;
 pub mod config;
+pub mod connectivity;
 pub mod datapath;
 pub mod endpoint;
 pub mod flow;
