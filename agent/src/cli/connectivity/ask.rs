@@ -18,7 +18,8 @@ pub(super) fn run(args: &AskArgs) -> Result<ExitCode, CliError> {
     let questions = args.questions.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
     let answers: Vec<Answer> = thread::scope(|scope| {
         let asked: Vec<_> = questions.iter().map(|question| scope.spawn(move || answer(question, started))).collect();
-        let told = asked.into_iter().map(|one| one.join().unwrap_or_else(|_| Answer::Failed("it broke down".to_owned())));
+        let told =
+            asked.into_iter().map(|one| one.join().unwrap_or_else(|_| Answer::Failed("it broke down".to_owned())));
         told.collect()
     });
     let told = Told { addresses: args.address.clone(), answers };

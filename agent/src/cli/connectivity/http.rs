@@ -52,7 +52,8 @@ pub(super) fn request(
     first: &str,
     length: u64,
 ) -> Result<TcpStream, ConnectivityError> {
-    let mut stream = TcpStream::connect_timeout(&server, patience).map_err(ConnectivityError::io("connect to", server))?;
+    let mut stream =
+        TcpStream::connect_timeout(&server, patience).map_err(ConnectivityError::io("connect to", server))?;
     let mut send = || -> io::Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;

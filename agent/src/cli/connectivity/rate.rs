@@ -29,8 +29,7 @@ pub(super) fn measure(question: &Rate) -> Result<Vec<u64>, ConnectivityError> {
             let sent = flood(&mut stream, time).and_then(|()| stream.shutdown(Shutdown::Write));
             sent.map_err(ConnectivityError::io("send to", server))?;
             let told = http::text(server, stream)?;
-            serde_json::from_str(&told)
-                .map_err(|source| ConnectivityError::Decode { with: server.to_string(), source })
+            serde_json::from_str(&told).map_err(|source| ConnectivityError::Decode { with: server.to_string(), source })
         }
     }
 }
