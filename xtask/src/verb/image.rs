@@ -21,13 +21,13 @@ pub(crate) struct ImageArgs {
     target: Option<String>,
 }
 
-/// Builds the binaries and puts them into an image; takes those of `WEFT_DIST` where that is set.
+/// Builds the binaries and puts them into an image; takes those that `WEFT_DIST` names as they are.
 #[expect(clippy::print_stdout, reason = "the result of the task")]
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
-    let dir = match &args.target {
-        Some(target) => dist::build_for(target)?,
-        None if workspace::tested() != workspace::dist() => workspace::tested(),
-        None => dist::build()?,
+    let dir = match (&args.target, workspace::named()) {
+        (Some(target), _) => dist::build_for(target)?,
+        (None, Some(named)) => named,
+        (None, None) => dist::build()?,
     };
     let binaries: Vec<_> = dist::names().map(|name| Binary::read(&dir.join(name))).collect::<Result<_>>()?;
     let version = env!("CARGO_PKG_VERSION");
