@@ -20,6 +20,7 @@ use crate::config::{Config, NetworkConfig};
 use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
 use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
 use crate::flow::{Collector, Parking};
+use crate::install::Keeper;
 use crate::ipam::Pools;
 use crate::kernel::Host;
 use crate::monitor::{self, RequestStats, Tracer};
@@ -79,6 +80,7 @@ pub struct Agent {
     events: EventStream,
     collector: Collector<Datapath>,
     parking: Option<Parking>,
+    keeper: Option<Keeper>,
     health: Option<TcpListener>,
     network: Network,
     peers_file: Option<PeersFile>,
@@ -105,6 +107,7 @@ impl Agent {
             }
             None => None,
         };
+        let keeper = config.install.map(|install| Keeper::new(install, &run_dir));
         let boot = boot_id()?;
         let link_group = run_dir.link_group();
         let expedite = Expedite::new(config.expedite_rcu, run_dir.path());
@@ -116,7 +119,7 @@ impl Agent {
             host_routing: config.network.host_routing,
             flow_table_size: config.network.flow_table_size,
         })?;
-        let node = Node::open(link_group, &expedite)?;
+        let node = Node::open(link_group, &expedite, &config.proc_dir)?;
         node.prepare(&config.pod_cidrs).await?;
         let events = datapath.events()?;
         let (datapath, view) = (Arc::new(datapath), Rc::new(View::default()));
@@ -142,6 +145,7 @@ impl Agent {
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),
+            install: keeper.as_ref().map(Keeper::view).unwrap_or_default(),
             network: view,
             tracer: Tracer::default(),
             flows: collector.report(),
@@ -155,6 +159,7 @@ impl Agent {
             events,
             collector,
             parking: parking.ok(),
+            keeper,
             health,
             network,
             peers_file,
@@ -172,7 +177,7 @@ impl Agent {
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
         let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, collector, parking, health, network, peers_file, lists, run_dir, _lock } = self;
+        let Self { app, events, collector, parking, keeper, health, network, peers_file, lists, run_dir, _lock } = self;
         let served = Rc::clone(&app);
         tasks
             .run_until(async {
@@ -188,6 +193,10 @@ impl Agent {
                 }
                 if let Some(listener) = health {
                     spawn_local(serve_health(Rc::clone(&app), listener, watcher.clone()));
+                }
+                if let Some(keeper) = keeper {
+                    // Without Kubernetes whoever has come so far is ready.
+                    spawn_local(keeper.run(watch::channel(true).1, watcher.clone()));
                 }
                 spawn_local(serve_socket(Rc::clone(&app), socket, watcher));
                 log::info!("ready after {} ms on {}", app.started.elapsed().as_millis(), run_dir.socket().display());

@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use crate::endpoint::Endpoints;
 use crate::flow;
+use crate::install;
 use crate::monitor::{DropLog, RequestStats, Tracer};
 use crate::peer::View;
 
@@ -36,6 +37,8 @@ pub(crate) use server::{serve_health, serve_socket};
 pub(crate) struct App<K> {
     pub(crate) endpoints: Rc<Endpoints<K>>,
     pub(crate) drops: Rc<DropLog>,
+    /// What was put onto the node for its container runtime.
+    pub(crate) install: Rc<install::View>,
     pub(crate) network: Rc<View>,
     pub(crate) tracer: Tracer,
     pub(crate) flows: Arc<flow::Report>,

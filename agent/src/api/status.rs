@@ -14,6 +14,7 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
     problems.extend(endpoints.troubles());
     problems.extend(endpoints.kernel().warnings());
     problems.extend(app.network.problems());
+    problems.extend(app.install.problems());
     problems.extend(too_large(endpoints.pod_mtu(), &endpoints.list()));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

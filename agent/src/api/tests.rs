@@ -38,6 +38,7 @@ impl Fixture {
         let app = App {
             endpoints: Rc::new(Endpoints::new(Fake::default(), &run_dir, pools, identity)),
             drops: Rc::default(),
+            install: Rc::default(),
             network: Rc::default(),
             tracer: Tracer::default(),
             flows: Arc::default(),

@@ -7,7 +7,7 @@ use super::*;
 fn run(args: &[&str]) -> Result<Config, ConfigError> {
     match parse(["weft-agent"].iter().chain(args).map(OsString::from))? {
         Command::Run(config) => Ok(*config),
-        Command::Cleanup(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -113,7 +113,7 @@ fn the_network_comes_from_the_file_too() {
          devices = ['eth0', 'bond*']\nnode-ip = ['192.0.2.1', '2001:db8::1']\nmasquerade = false\n\
          masq-exempt = ['10.0.0.0/8', '10.1.0.0/16']\ntimeout-icmp = 5\nflow-table-size = 2048\n",
     );
-    let config = run(&["--config", file.path().to_str().unwrap(), "--vni", "7"]).unwrap();
+    let config = run(&["--config", file.path().to_str().unwrap(), "--mtu", "1400"]).unwrap();
     let network = config.network;
     assert_eq!(network.peers, Some(PathBuf::from("/etc/weft/peers.toml")));
     assert_eq!((network.overlay, network.masquerade), (None, false));

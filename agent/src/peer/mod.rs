@@ -6,14 +6,17 @@ mod model;
 mod network;
 mod overlap;
 mod plan;
+mod services;
 mod view;
 mod watch;
 
 use std::sync::Arc;
 
 pub(crate) use error::NetworkError;
+pub(crate) use file::reaches_a_node;
 pub(crate) use model::{Peer, PeerSet};
 pub(crate) use network::{Network, Settings};
+pub(crate) use services::Services;
 pub(crate) use view::View;
 pub(crate) use watch::PeersFile;
 
