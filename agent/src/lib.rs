@@ -3,8 +3,10 @@
 
 mod agent;
 mod api;
+mod capability;
 pub mod cleanup;
 pub mod cli;
+mod cluster;
 pub mod config;
 pub mod datapath;
 pub mod endpoint;

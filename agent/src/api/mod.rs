@@ -24,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::cluster::Cluster;
 use crate::endpoint::Endpoints;
 use crate::flow;
 use crate::install;
@@ -40,6 +41,8 @@ pub(crate) struct App<K> {
     /// What was put onto the node for its container runtime.
     pub(crate) install: Rc<install::View>,
     pub(crate) network: Rc<View>,
+    /// The place in a cluster; none of a standalone agent.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) tracer: Tracer,
     pub(crate) flows: Arc<flow::Report>,
     pub(crate) requests: RequestStats,

@@ -40,6 +40,7 @@ impl Fixture {
             drops: Rc::default(),
             install: Rc::default(),
             network: Rc::default(),
+            cluster: None,
             tracer: Tracer::default(),
             flows: Arc::default(),
             requests: RequestStats::default(),

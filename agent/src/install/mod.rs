@@ -26,6 +26,11 @@ pub(crate) use view::View;
 /// How often the files are looked at without an event: a directory may come later, or be replaced.
 const POLL: Duration = Duration::from_secs(1);
 
+/// The plugin that came with this agent.
+pub(crate) fn source() -> PathBuf {
+    round::beside_us(conflist::PLUGIN)
+}
+
 /// Keeps plugin and configuration in place for as long as the agent runs, and leaves them when it stops.
 #[derive(Debug)]
 pub(crate) struct Keeper {
