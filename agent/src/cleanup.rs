@@ -74,7 +74,8 @@ fn remove_files(run_dir: &RunDir) -> Vec<FileError> {
         // What others put there stays, and the directory with it.
         let _ = fs::remove_dir(&dir);
     }
-    for file in [run_dir.socket(), run_dir.new_socket(), run_dir.rcu_note(), run_dir.lock_file()] {
+    for file in [run_dir.socket(), run_dir.new_socket(), run_dir.rcu_note(), run_dir.node_cache(), run_dir.lock_file()]
+    {
         errors.extend(gone(fs::remove_file(&file), &file));
     }
     let _ = fs::remove_dir(run_dir.path());

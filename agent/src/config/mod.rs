@@ -33,7 +33,7 @@ use crate::node::ShaperMode;
 use args::{Args, Verb};
 
 pub(crate) use cidr::CidrError;
-pub(crate) use cidr::parse_network;
+pub(crate) use cidr::{parse as parse_pod_cidrs, parse_network};
 pub use error::ConfigError;
 
 /// What the agent was told to be.
