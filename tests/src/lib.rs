@@ -23,6 +23,7 @@ pub mod node;
 pub mod packet;
 pub mod pod;
 pub mod program;
+pub mod proxy;
 pub mod publish;
 pub mod runtime;
 pub mod site;

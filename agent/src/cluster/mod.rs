@@ -57,9 +57,10 @@ impl Cluster {
         }
         let why = self.troubles.ranges.borrow().clone();
         let why = why.or_else(|| self.own.borrow().problem.clone());
-        why.or_else(|| self.view.status().problem).or_else(|| {
-            let server = self.view.status().api_server;
-            Some(format!("the API server at {server} has not named this node's pod ranges yet"))
+        why.or_else(|| {
+            let KubernetesStatus { api_server, problem, .. } = self.view.status();
+            let why = problem.unwrap_or_else(|| "has not named them yet".to_owned());
+            Some(format!("this node's pod ranges are not known: the API server {api_server} {why}"))
         })
     }
 

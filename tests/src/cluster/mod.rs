@@ -21,6 +21,7 @@ use crate::site::Site;
 use crate::traffic::ping;
 use crate::{storm, wait};
 
+pub(crate) use large::conditions;
 pub use large::large_node;
 pub use object::{TAINT, node, pod, put_stranger, service};
 pub use role::granted;
