@@ -8,6 +8,7 @@ use crate::config::CleanupConfig;
 use crate::datapath;
 use crate::endpoint::{Record, Store};
 use crate::install;
+use crate::k8s;
 use crate::node::{Expedite, Node};
 use crate::run_dir::{RunDir, RunDirError, remedy};
 use crate::text;
@@ -40,6 +41,16 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
     // First of all, so that nobody is told to use what goes away below.
     let mut errors: Vec<_> =
         install::remove(&config.install, &run_dir).iter().map(|error| text::chain(error)).collect();
+    if let Some(kubernetes) = &config.kubernetes
+        && let Err(error) = k8s::withdraw(kubernetes, &config.node_name).await
+    {
+        errors.push(format!(
+            "condition of node {}: the API server {} {}",
+            config.node_name,
+            kubernetes.api_server,
+            text::chain(&error)
+        ));
+    }
     let expedite = Expedite::new(true, run_dir.path());
     let endpoints: Vec<_> = Store::new(run_dir.attachments()).peek().iter().filter_map(Record::endpoint).collect();
     // The programs go while the devices are there to take them off.
