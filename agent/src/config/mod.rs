@@ -179,7 +179,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
         Some(Verb::Cleanup { force, stay }) => settings.into_cleanup(force, stay).map(Command::Cleanup),
         Some(Verb::Init) => settings.into_config().map(Box::new).map(Command::Init),
         Some(Verb::Preflight { output }) => {
-            settings.into_config().map(|config| Command::Preflight { config: Box::new(config), format: output })
+            let config = settings.into_unplaced_config()?;
+            Ok(Command::Preflight { config: Box::new(config), format: output })
         }
         None => settings.into_config().map(Box::new).map(Command::Run),
     }
