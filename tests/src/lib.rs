@@ -12,6 +12,7 @@ pub mod cri;
 pub mod daemon;
 pub mod demo;
 pub mod drops;
+pub mod e2e;
 pub mod exec;
 pub mod fabric;
 pub mod kernel;

@@ -34,7 +34,7 @@ use crate::node::ShaperMode;
 use args::{Args, Verb};
 
 pub(crate) use cidr::CidrError;
-pub(crate) use cidr::parse_network;
+pub(crate) use cidr::{parse as parse_pod_cidrs, parse_network};
 pub use error::ConfigError;
 pub use reference::{Setting, reference};
 
