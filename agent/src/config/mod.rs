@@ -11,6 +11,7 @@ mod install;
 mod kubernetes;
 mod network;
 mod paths;
+mod reference;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use args::{Args, Verb};
 pub(crate) use cidr::CidrError;
 pub(crate) use cidr::{parse as parse_pod_cidrs, parse_network};
 pub use error::ConfigError;
+pub use reference::{Setting, reference};
 
 /// What the agent was told to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

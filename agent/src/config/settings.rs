@@ -22,8 +22,8 @@ use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Settings {
-    /// Run without Kubernetes: pod ranges come from this configuration
-    #[arg(long, env = "WEFT_STANDALONE", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Run without Kubernetes: pod ranges come from this configuration [default: false]
+    #[arg(long, value_name = "BOOL", env = "WEFT_STANDALONE", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) standalone: Option<bool>,
     /// Name of this node [default: the host's name]
     #[arg(long, value_name = "NAME", env = "WEFT_NODE_NAME", global = true)]
