@@ -8,6 +8,7 @@ use crate::config::CleanupConfig;
 use crate::datapath;
 use crate::endpoint::{Record, Store};
 use crate::install;
+use crate::k8s;
 use crate::node::{Expedite, Node};
 use crate::run_dir::{RunDir, RunDirError, remedy};
 use crate::text;
@@ -52,6 +53,13 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
     // Records last: they tell a second attempt what there is.
     if errors.is_empty() {
         errors.extend(remove_files(&run_dir).iter().map(ToString::to_string));
+    }
+    // The API server may be away for long, and nothing on the node waits for it.
+    if let Some(kubernetes) = &config.kubernetes
+        && let Err(error) = k8s::withdraw(kubernetes, &config.node_name).await
+    {
+        let (name, why) = (&config.node_name, text::chain(&error));
+        errors.push(format!("node {name} keeps the condition NetworkUnavailable that weft has set: {why}"));
     }
     if errors.is_empty() { Ok(()) } else { Err(CleanupError::Left(errors)) }
 }

@@ -160,6 +160,17 @@ fn a_missing_bpf_filesystem_is_named_and_init_mounts_it() -> Result<()> {
 }
 
 #[test]
+fn a_node_that_knows_no_cluster_yet_can_be_looked_at() -> Result<()> {
+    let node = Node::without_agent(Settings::new(None))?;
+    let output = node.run_agent(&["preflight", "-o", "json"])?;
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| output.complaint())?;
+    let found = check(&report, "network directory")?["found"].to_string();
+    assert!(found.contains("/etc/cni/net.d"), "{report}");
+    assert_eq!(check(&report, "kube-proxy")?["found"], "none", "{report}");
+    Ok(())
+}
+
+#[test]
 fn a_node_without_cgroups_is_told_what_that_costs() -> Result<()> {
     let node = Node::without_agent(Settings::new(None).without_cgroups())?;
     let (report, code) = preflight(&node)?;

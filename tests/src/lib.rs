@@ -17,6 +17,7 @@ pub mod exec;
 pub mod fabric;
 pub mod kernel;
 pub mod leftover;
+pub mod manifest;
 pub mod need;
 pub mod netns;
 pub mod node;

@@ -27,8 +27,6 @@ pub(super) fn unmanaged(pods: &Pods, records: &[Record]) -> Vec<UnmanagedPod> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use weft_cni::api::{AttachmentKey, Origin, PodRef};
 
     use crate::k8s::{Pod, PodName};
@@ -38,7 +36,6 @@ mod tests {
     fn pod(address: &str) -> Pod {
         Pod {
             uid: "u".into(),
-            labels: BTreeMap::new(),
             bandwidth: Ok(None),
             host_network: false,
             addresses: [address.parse().unwrap()].into(),

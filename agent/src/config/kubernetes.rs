@@ -73,7 +73,7 @@ fn api_server(text: &str) -> Option<Uri> {
         }
     };
     let plain = uri.query().is_none() && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    let port = uri.authority()?.as_str().rsplit_once("]").map_or(uri.authority()?.as_str(), |(_, behind)| behind);
+    let port = uri.authority()?.as_str().rsplit_once(']').map_or(uri.authority()?.as_str(), |(_, behind)| behind);
     let port = port.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0));
     (plain && port && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
 }

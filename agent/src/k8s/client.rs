@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -41,20 +41,18 @@ pub(super) struct ApiServer {
     trusting: RefCell<Option<Trusting>>,
 }
 
+/// Sends a request by a client whose type has no name here.
+type Send = Rc<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture>;
+
 /// A client, and the CA file it was made from.
 struct Trusting {
     ca: Vec<u8>,
-    send: Rc<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture>,
+    send: Send,
 }
 
 impl ApiServer {
     pub(super) fn new(config: KubernetesConfig) -> Self {
         Self { config, trusting: RefCell::default() }
-    }
-
-    /// Where it is.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.config.api_server
     }
 
     /// Asks; the answer is one of success, its body still to come.
@@ -123,7 +121,7 @@ impl ApiServer {
         }
     }
 
-    fn client(&self) -> Result<Rc<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture>, K8sError> {
+    fn client(&self) -> Result<Send, K8sError> {
         let (path, ca) = if self.encrypted() { self.account("ca.crt")? } else { (PathBuf::new(), Vec::new()) };
         let mut trusting = self.trusting.borrow_mut();
         if let Some(trusting) = trusting.as_ref().filter(|trusting| trusting.ca == ca) {
@@ -147,7 +145,7 @@ impl ApiServer {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build::<_, Full<Bytes>>(tls);
-        let send: Rc<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture> = Rc::new(move |request| client.request(request));
+        let send: Send = Rc::new(move |request| client.request(request));
         *trusting = Some(Trusting { ca, send: Rc::clone(&send) });
         Ok(send)
     }

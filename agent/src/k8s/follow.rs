@@ -34,7 +34,7 @@ const STOOD: Duration = Duration::from_secs(5);
 /// Changes come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// When a list that was not trusted is asked for again.
-const DISTRUST: Duration = Duration::from_mins(5);
+const DISTRUST: Duration = Duration::from_secs(300);
 
 /// Objects of one kind, as the server last told them.
 pub(super) struct Follower<O: Objects> {

@@ -157,22 +157,22 @@ mod tests {
 
     use super::*;
 
-    fn read(object: serde_json::Value) -> Pod {
+    fn read(object: &serde_json::Value) -> Pod {
         let pods = OwnPods {
             node_name: "n1".to_owned(),
             pods: watch::Sender::new(Arc::default()),
             view: Rc::new(View::default()),
         };
-        pods.keep(serde_json::from_value(object).unwrap()).1
+        pods.keep(serde_json::from_value(object.clone()).unwrap()).1
     }
 
-    fn annotated(annotations: serde_json::Value) -> Result<Option<Bandwidth>, String> {
-        read(json!({"metadata": {"name": "web", "namespace": "shop", "annotations": annotations}})).bandwidth
+    fn annotated(annotations: &serde_json::Value) -> Result<Option<Bandwidth>, String> {
+        read(&json!({"metadata": {"name": "web", "namespace": "shop", "annotations": annotations}})).bandwidth
     }
 
     #[test]
     fn what_a_node_needs_of_a_pod() {
-        let pod = read(json!({
+        let pod = read(&json!({
             "kind": "Pod",
             "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"hostNetwork": true, "containers": [{"name": "c"}]},
@@ -180,19 +180,19 @@ mod tests {
         }));
         assert_eq!((&*pod.uid, pod.phase, pod.host_network, pod.deleting), ("u1", Phase::Running, true, true));
         assert_eq!(*pod.addresses, ["10.244.1.2", "fd00::2"].map(|text| text.parse::<IpAddr>().unwrap()));
-        let pod = read(json!({"metadata": {"name": "web"}, "status": {"phase": "Failed", "podIPs": null}}));
+        let pod = read(&json!({"metadata": {"name": "web"}, "status": {"phase": "Failed", "podIPs": null}}));
         assert_eq!((pod.phase, pod.host_network, pod.deleting, pod.bandwidth), (Phase::Over, false, false, Ok(None)));
     }
 
     #[test]
     fn annotations_limit_as_the_kubelet_reads_them() {
         let limit = |rate| Some(RateLimit { rate, burst: 0 });
-        assert_eq!(annotated(json!({"team": "a"})), Ok(None));
+        assert_eq!(annotated(&json!({"team": "a"})), Ok(None));
         assert_eq!(
-            annotated(json!({INGRESS: "10M", EGRESS: "1Gi", "team": "a"})),
+            annotated(&json!({INGRESS: "10M", EGRESS: "1Gi", "team": "a"})),
             Ok(Some(Bandwidth { ingress: limit(10_000_000), egress: limit(1 << 30) }))
         );
-        assert_eq!(annotated(json!({EGRESS: "1k"})), Ok(Some(Bandwidth { ingress: None, egress: limit(1000) })));
+        assert_eq!(annotated(&json!({EGRESS: "1k"})), Ok(Some(Bandwidth { ingress: None, egress: limit(1000) })));
         for (annotations, parts) in [
             (json!({INGRESS: "10mb"}), ["shop/web", INGRESS, "\"10mb\"", "10M"]),
             (json!({EGRESS: "999"}), ["shop/web", EGRESS, "\"999\"", "1000 bit/s"]),
@@ -200,7 +200,7 @@ mod tests {
             (json!({EGRESS: "2P"}), ["shop/web", EGRESS, "\"2P\"", "too fast"]),
             (json!({INGRESS: "1M", EGRESS: ""}), ["shop/web", EGRESS, "\"\"", "10M"]),
         ] {
-            let error = annotated(annotations).unwrap_err();
+            let error = annotated(&annotations).unwrap_err();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
     }

@@ -25,7 +25,7 @@ const REASON: &str = "WeftIsUp";
 /// How soon the watch tells of a change that was made; then it is looked at again.
 const SEEN: Duration = Duration::from_secs(10);
 /// Whoever changes it back that seldom is not fought with.
-const CALM: Duration = Duration::from_mins(1);
+const CALM: Duration = Duration::from_secs(60);
 /// An answer about one node, bytes.
 const MAX_NODE: usize = 8 << 20;
 

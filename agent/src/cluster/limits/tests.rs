@@ -71,7 +71,6 @@ impl Fixture {
     fn say(&mut self, name: &str, uid: &str, bandwidth: Result<Option<Bandwidth>, String>) {
         let pod = Pod {
             uid: uid.into(),
-            labels: BTreeMap::new(),
             bandwidth,
             host_network: false,
             addresses: Box::default(),

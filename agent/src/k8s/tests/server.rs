@@ -78,7 +78,8 @@ impl Answer {
 
     /// A watch that ends.
     pub(super) fn events(events: &[Value]) -> Self {
-        Self::of(200, events.iter().map(|event| format!("{event}\n")).collect::<String>())
+        let lines: Vec<_> = events.iter().map(|event| format!("{event}\n")).collect();
+        Self::of(200, lines.concat())
     }
 
     pub(super) fn after(self, after: Duration) -> Self {

@@ -50,8 +50,7 @@ fn a_list_comes_in_pages_and_counts_when_it_is_whole() {
         let own = watching.own.borrow().clone();
         assert_eq!((own.ranges.unwrap().len(), own.problem), (1, None));
         assert_eq!(own.addresses, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
-        let Services::Known(services) = watching.services.borrow().clone() else { panic!() };
-        assert_eq!(services.len(), 1);
+        assert!(matches!(&*watching.services.borrow(), Services::Known(services) if services.len() == 1));
     });
 }
 
