@@ -4,12 +4,15 @@
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;
+pub mod apiserver;
 pub mod bench;
 pub mod cgroup;
+pub mod cluster;
 pub mod cri;
 pub mod daemon;
 pub mod demo;
 pub mod drops;
+pub mod e2e;
 pub mod exec;
 pub mod fabric;
 pub mod kernel;

@@ -10,6 +10,7 @@ use crate::flow::{State, protocol};
 use crate::run_dir::RunDir;
 
 use super::bits::Bits;
+use super::connectivity::ConnectivityVerb;
 
 /// Looks at weft's agent on this node and at its datapath.
 #[derive(Debug, Parser)]
@@ -27,10 +28,10 @@ pub(super) struct Args {
 
 /// How answers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people
     Table,
-    /// As the agent sent it
+    /// For programs
     Json,
 }
 
@@ -68,6 +69,9 @@ pub(super) enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Servers and clients for tests on a cluster
+    #[command(subcommand, hide = true)]
+    Connectivity(ConnectivityVerb),
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,11 +11,12 @@ use crate::datapath::AttachMode;
 use crate::node::ShaperMode;
 use crate::run_dir::RunDir;
 
+use super::install::InstallSettings;
 use super::kubernetes::KubernetesSettings;
 use super::network::NetworkSettings;
 use super::paths::absolute;
 use super::timeouts::TimeoutSettings;
-use super::{CleanupConfig, Config, ConfigError, cgroup, cidr};
+use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -65,6 +66,9 @@ pub(super) struct Settings {
     pub(super) timeouts: TimeoutSettings,
     #[command(flatten)]
     #[serde(flatten)]
+    pub(super) install: InstallSettings,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub(super) kubernetes: KubernetesSettings,
 }
 
@@ -86,11 +90,13 @@ impl Settings {
             log_level: self.log_level.or(other.log_level),
             network: self.network.or(other.network),
             timeouts: self.timeouts.or(other.timeouts),
+            install: self.install.or(other.install),
             kubernetes: self.kubernetes.or(other.kubernetes),
         }
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        contradiction::refuse(&self)?;
         let log_level = self.log_level()?;
         let (run_dir, bpf_dir) = (self.run_dir()?, self.bpf_dir()?);
         let kubernetes = match self.standalone {
@@ -122,15 +128,19 @@ impl Settings {
             log_level,
             network: self.network.into_config()?,
             timeouts: self.timeouts.into_config()?,
+            install: self.install.config(kubernetes.is_none())?,
+            proc_dir: self.install.proc_dir()?,
             kubernetes,
         })
     }
 
-    pub(super) fn into_cleanup(self, force: bool) -> Result<CleanupConfig, ConfigError> {
+    pub(super) fn into_cleanup(self, force: bool, stay: bool) -> Result<CleanupConfig, ConfigError> {
         Ok(CleanupConfig {
             run_dir: self.run_dir()?,
             bpf_dir: self.bpf_dir()?,
             force,
+            stay,
+            install: self.install.config(self.standalone.unwrap_or(false))?.unwrap_or_default(),
             log_level: self.log_level()?,
             node_name: node_name(self.node_name)?,
             kubernetes: match self.standalone {

@@ -1,8 +1,20 @@
 //! Kubernetes: objects in, desired state out. Sees neither the datapath nor devices nor endpoints.
 
+mod backoff;
+mod client;
 mod error;
+mod follow;
+mod lines;
 mod model;
+mod node;
+mod objects;
+mod peers;
+mod pod;
+mod quantity;
 mod report;
+mod service;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::rc::Rc;
@@ -20,6 +32,12 @@ pub(crate) use error::K8sError;
 pub(crate) use model::{OwnNode, Phase, Pod, PodName, Pods};
 pub(crate) use report::{Report, withdraw};
 pub(crate) use view::View;
+
+use client::ApiServer;
+use follow::Follower;
+use node::Nodes;
+use pod::OwnPods;
+use service::AllServices;
 
 /// What is learnt of the cluster, as it is learnt. Every channel ends with the task.
 pub(crate) struct Watching {
@@ -55,16 +73,40 @@ pub(crate) struct Start {
 pub(crate) fn start(start: Start) -> Watching {
     let mut first = start.cached;
     if !start.pod_cidrs.is_empty() {
-        first.ranges = Some(start.pod_cidrs.into());
+        first.ranges = Some(start.pod_cidrs.as_slice().into());
     }
-    let view = Rc::new(View::default());
+    let view = Rc::new(View::new(start.config.api_server.to_string()));
+    let api = Rc::new(ApiServer::new(start.config));
+    let (marks, services) = (watch::Sender::new(None), watch::Sender::new(Services::Unknown));
+    let nodes = Nodes {
+        name: start.node_name.clone(),
+        pod_cidrs: start.pod_cidrs,
+        own: watch::Sender::new(first),
+        peers: watch::Sender::default(),
+        marks,
+        view: Rc::clone(&view),
+    };
+    let services = AllServices { addresses: services, view: Rc::clone(&view) };
+    let pods = OwnPods { node_name: start.node_name.clone(), pods: watch::Sender::default(), view: Rc::clone(&view) };
+    let report = Report {
+        api: Rc::clone(&api),
+        node_name: start.node_name,
+        marks: nodes.marks.subscribe(),
+        view: Rc::clone(&view),
+    };
     Watching {
-        own: watch::Sender::new(first).subscribe(),
-        peers: watch::Sender::new(Listing::default()).subscribe(),
-        services: watch::Sender::new(Services::Unknown).subscribe(),
-        pods: watch::Sender::new(Arc::default()).subscribe(),
-        report: Report {},
-        view,
-        task: std::future::pending().boxed_local(),
+        own: nodes.own.subscribe(),
+        peers: nodes.peers.subscribe(),
+        services: services.addresses.subscribe(),
+        pods: pods.pods.subscribe(),
+        report,
+        view: Rc::clone(&view),
+        task: async move {
+            let nodes = Follower::new(Rc::clone(&api), Rc::clone(&view), nodes).run();
+            let services = Follower::new(Rc::clone(&api), Rc::clone(&view), services).run();
+            let pods = Follower::new(api, view, pods).run();
+            tokio::join!(nodes, services, pods);
+        }
+        .boxed_local(),
     }
 }

@@ -35,7 +35,6 @@ pub(crate) struct Pods {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) uid: Box<str>,
-    pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
     /// What its bandwidth annotations ask for; none without them. A value that cannot be held is a sentence.
     pub(crate) bandwidth: Result<Option<Bandwidth>, String>,
     pub(crate) host_network: bool,

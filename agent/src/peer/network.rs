@@ -22,7 +22,7 @@ use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
 use super::uplinks::{device, show};
-use super::{Listing, NetworkError, PeerSet, Services, View};
+use super::{Listing, NetworkError, PeerSet, Sources, View};
 
 /// How often everything is compared while nothing happens.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -35,8 +35,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) config: NetworkConfig,
-    /// Pod ranges of this node.
-    pub(crate) own_ranges: Vec<IpNet>,
+    /// This node's addresses as others know them, for as long as no list says so.
+    pub(crate) own_addresses: Vec<IpAddr>,
     /// MTU that new pods get, if the configuration says so, in bytes.
     pub(crate) mtu: Option<u32>,
 }
@@ -48,8 +48,7 @@ pub(crate) struct Network {
     datapath: Arc<Datapath>,
     shaping: Rc<Shaping>,
     settings: Settings,
-    lists: watch::Receiver<Listing>,
-    services: watch::Receiver<Services>,
+    sources: Sources,
     news: watch::Receiver<u64>,
     view: Rc<View>,
     /// What the kernel knew of services before anybody said.
@@ -81,8 +80,7 @@ impl Network {
         datapath: Arc<Datapath>,
         shaping: Rc<Shaping>,
         settings: Settings,
-        lists: watch::Receiver<Listing>,
-        services: watch::Receiver<Services>,
+        sources: Sources,
         view: Rc<View>,
     ) -> Result<Self, NetworkError> {
         let news = node.news()?;
@@ -91,8 +89,7 @@ impl Network {
             datapath,
             shaping,
             settings,
-            lists,
-            services,
+            sources,
             news,
             view,
             stack_before: Vec::new(),
@@ -109,7 +106,7 @@ impl Network {
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
             // It says why.
-            let set = network.lists.borrow().known.clone().unwrap_or_default();
+            let set = network.sources.lists.borrow().known.clone().unwrap_or_else(|| network.unlisted());
             network.mend_overlay(&set).await?;
         }
         Ok(network)
@@ -122,8 +119,10 @@ impl Network {
         loop {
             let scope = tokio::select! {
                 // The agent outlives whoever sends lists: without one they never change.
-                Ok(()) = self.lists.changed() => Scope::Peers,
-                Ok(()) = self.services.changed() => Scope::Peers,
+                Ok(()) = self.sources.lists.changed() => Scope::Peers,
+                Ok(()) = self.sources.services.changed() => Scope::Peers,
+                // The node's own addresses towards pods have changed with them.
+                Ok(()) = self.sources.local.changed() => Scope::Everything,
                 // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
                     verify = verify.min(Instant::now() + pause);
@@ -146,7 +145,7 @@ impl Network {
 
     /// Compares and changes; whether nothing failed.
     async fn round(&mut self, scope: Scope) -> bool {
-        let Listing { known, problem } = self.lists.borrow_and_update().clone();
+        let Listing { known, problem } = self.sources.lists.borrow_and_update().clone();
         let mut problems: Vec<String> = problem.into_iter().collect();
         if scope == Scope::Everything {
             self.news.borrow_and_update();
@@ -155,8 +154,11 @@ impl Network {
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
             problems.extend(self.shaping.mend().await.err().map(|error| text::chain(&error)));
         }
-        let set = known.clone().unwrap_or_default();
+        let set = known.clone().unwrap_or_else(|| self.unlisted());
         let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;
+        if known.is_some() {
+            self.view.led.send_if_modified(|led| !std::mem::replace(led, true));
+        }
         problems.extend(errors.iter().map(|error| text::chain(error)));
         problems.extend(self.uplinks.warnings.iter().cloned());
         let mut state = self.view.state.borrow_mut();
@@ -165,6 +167,11 @@ impl Network {
         }
         state.problems = problems;
         errors.is_empty()
+    }
+
+    /// As long as there is no list.
+    fn unlisted(&self) -> Arc<PeerSet> {
+        Arc::new(PeerSet { own_addresses: self.settings.own_addresses.clone(), ..PeerSet::default() })
     }
 
     /// Every step that does not need one that failed.
@@ -262,12 +269,13 @@ impl Network {
     }
 
     fn plan(&mut self, set: &PeerSet) -> Plan {
-        let stack = self.services.borrow_and_update().ranges(&self.stack_before);
+        let local = Arc::clone(&self.sources.local.borrow_and_update());
+        let stack = self.sources.services.borrow_and_update().ranges(&self.stack_before);
         let mut made = plan(
             set,
             &Facts {
                 config: &self.settings.config,
-                own_ranges: &self.settings.own_ranges,
+                own_ranges: &local,
                 node_ip: self.node_ip(set),
                 gateways: &self.node.gateways(),
                 uplinks: &self.uplinks,
