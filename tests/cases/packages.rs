@@ -160,6 +160,10 @@ fn one_version_everywhere() -> Result<()> {
     let about = chart().about()?;
     assert_eq!((&about["version"], &about["appVersion"]), (&json!(VERSION), &json!(VERSION)));
     let image = format!("weft:{VERSION}");
+    let dockerfile = fs::read_to_string(deploy("Dockerfile"))?;
+    for told in [format!("--tag {image} "), format!("version=\"{VERSION}\"")] {
+        assert!(dockerfile.contains(&told), "{told} is missing in deploy/Dockerfile");
+    }
     for (directory, name) in [("", "weft"), ("cleanup", "weft-cleanup")] {
         let objects = manifest::kustomize(&deploy(directory))?;
         let daemon_set = object(&objects, "DaemonSet", name)?;
