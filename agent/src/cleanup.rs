@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::CleanupConfig;
 use crate::datapath;
 use crate::endpoint::{Record, Store};
+use crate::install;
 use crate::node::{Expedite, Node};
 use crate::run_dir::{RunDir, RunDirError, remedy};
 use crate::text;
@@ -36,13 +37,15 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
         Err(_) if config.force => None,
         Err(error) => return Err(CleanupError::Locked(error)),
     };
-    let mut errors = Vec::new();
+    // First of all, so that nobody is told to use what goes away below.
+    let mut errors: Vec<_> =
+        install::remove(&config.install, &run_dir).iter().map(|error| text::chain(error)).collect();
     let expedite = Expedite::new(true, run_dir.path());
     let endpoints: Vec<_> = Store::new(run_dir.attachments()).peek().iter().filter_map(Record::endpoint).collect();
     // The programs go while the devices are there to take them off.
     let left = datapath::cleanup(&config.bpf_dir, &endpoints, &expedite);
     errors.extend(left.iter().map(|error| text::chain(error)));
-    match Node::open(run_dir.link_group(), &expedite) {
+    match Node::open(run_dir.link_group(), &expedite, Path::new("/proc")) {
         Ok(node) => errors.extend(node.cleanup().await.err().map(|error| text::chain(&error))),
         Err(error) => errors.push(text::chain(&error)),
     }
@@ -71,7 +74,8 @@ fn remove_files(run_dir: &RunDir) -> Vec<FileError> {
         // What others put there stays, and the directory with it.
         let _ = fs::remove_dir(&dir);
     }
-    for file in [run_dir.socket(), run_dir.new_socket(), run_dir.rcu_note(), run_dir.lock_file()] {
+    for file in [run_dir.socket(), run_dir.new_socket(), run_dir.rcu_note(), run_dir.node_cache(), run_dir.lock_file()]
+    {
         errors.extend(gone(fs::remove_file(&file), &file));
     }
     let _ = fs::remove_dir(run_dir.path());

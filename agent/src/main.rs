@@ -9,14 +9,19 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 use weft_agent::cleanup::clean_up;
-use weft_agent::config::{self, Command, Config, ConfigError};
+use weft_agent::config::{self, CleanupConfig, Command, Config, ConfigError};
+use weft_agent::init::initialize;
+use weft_agent::preflight::preflight;
 use weft_agent::{Agent, text};
 
 /// Threads for calls that wait for the kernel's rtnl lock: it is one lock, more would only wait side by side.
 const BLOCKING_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let Err(error) = start() else { return ExitCode::SUCCESS };
+    let error = match start() {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     match error.downcast::<ConfigError>() {
         Ok(error) => match *error {
             // Help, version and usage know where and how they are shown.
@@ -33,17 +38,33 @@ fn complain(error: &dyn Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start() -> Result<(), Box<dyn Error>> {
+fn start() -> Result<ExitCode, Box<dyn Error>> {
     match config::parse(std::env::args_os())? {
         Command::Run(config) => {
             start_log(config.log_level);
-            runtime()?.block_on(serve(*config))
+            runtime()?.block_on(serve(*config))?;
         }
+        Command::Init(config) => {
+            start_log(config.log_level);
+            initialize(&config)?;
+        }
+        Command::Preflight { config, format } => return Ok(preflight(&config, format)?),
         Command::Cleanup(config) => {
             start_log(config.log_level);
-            Ok(runtime()?.block_on(clean_up(&config))?)
+            runtime()?.block_on(clean(&config))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn clean(config: &CleanupConfig) -> Result<(), Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    clean_up(config).await?;
+    if config.stay {
+        log::info!("all is clean: waiting for a signal to end");
+        either(&mut terminate, &mut interrupt).await;
+    }
+    Ok(())
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {

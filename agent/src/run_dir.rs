@@ -1,8 +1,9 @@
 //! The run directory: what lies where in it, and the lock that keeps it to one agent.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use weft_cni::link::link_group;
@@ -23,12 +24,12 @@ pub(crate) struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
     /// Another process holds the lock.
-    #[error("another agent already runs on {} (pid {pid}): stop it or choose another --run-dir", dir.display())]
+    #[error("another agent already runs on {} ({holder}): stop it or choose another --run-dir", dir.display())]
     Taken {
         /// The run directory.
         dir: PathBuf,
-        /// What the other agent wrote into the lock file.
-        pid: String,
+        /// Who the other agent is.
+        holder: Holder,
     },
     /// A file operation failed.
     #[error("cannot {doing} {}{}", path.display(), remedy(source))]
@@ -40,6 +41,44 @@ pub enum RunDirError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Who holds a run directory, by what it wrote into the lock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A process that this one can name.
+    Process {
+        /// Its number.
+        pid: String,
+    },
+    /// A process whose number means another one here.
+    Elsewhere,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { pid } => write!(f, "pid {pid}"),
+            Self::Elsewhere => f.write_str("in another container"),
+        }
+    }
+}
+
+impl Holder {
+    /// A lock file has the holder's number, and the namespace where that is its number: pid_namespaces(7).
+    fn parse(text: &str, here: Option<u64>) -> Self {
+        let mut words = text.split_whitespace();
+        let (pid, there) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()));
+        match (pid, there, here) {
+            (_, Some(there), Some(here)) if there != here => Self::Elsewhere,
+            (pid, ..) => Self::Process { pid: pid.unwrap_or("unknown").to_owned() },
+        }
+    }
+}
+
+/// The namespace of this process's number.
+fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid").ok().map(|found| found.ino())
 }
 
 /// What to do about a failed file operation in the run directory, as the tail of a sentence.
@@ -97,6 +136,11 @@ impl RunDir {
         self.path.join("rcu-expedited")
     }
 
+    /// What Kubernetes last said of this node.
+    pub(crate) fn node_cache(&self) -> PathBuf {
+        self.path.join("node.json")
+    }
+
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("agent.lock")
     }
@@ -121,15 +165,17 @@ impl RunDir {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
+                let mut text = String::new();
                 // A lock without readable pid is a lock all the same.
-                let _ = file.take(32).read_to_string(&mut pid);
-                return Err(RunDirError::Taken { dir: self.path.clone(), pid: pid.trim().to_owned() });
+                let _ = file.take(64).read_to_string(&mut text);
+                let holder = Holder::parse(&text, pid_namespace());
+                return Err(RunDirError::Taken { dir: self.path.clone(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
         file.set_len(0).map_err(failed("write"))?;
-        writeln!(file, "{}", std::process::id()).map_err(failed("write"))?;
+        let namespace = pid_namespace().map(|inode| format!(" {inode}")).unwrap_or_default();
+        writeln!(file, "{}{namespace}", std::process::id()).map_err(failed("write"))?;
         Ok(Lock { _file: file })
     }
 }
@@ -157,6 +203,16 @@ mod tests {
         assert!(second.contains(&format!("(pid {})", std::process::id())), "{second}");
         drop(lock);
         dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_number_of_another_container_is_not_named() {
+        let pid = |pid: &str| Holder::Process { pid: pid.to_owned() };
+        assert_eq!(Holder::parse("17 4026531836\n", Some(4_026_531_836)), pid("17"));
+        assert_eq!(Holder::parse("17 4026531836\n", Some(4_026_532_000)), Holder::Elsewhere);
+        // As agents of older versions wrote it.
+        assert_eq!(Holder::parse("17\n", Some(4_026_532_000)), pid("17"));
+        assert_eq!(Holder::parse("", None), pid("unknown"));
     }
 
     #[test]

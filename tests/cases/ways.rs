@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -35,7 +36,7 @@ impl Fixture {
         exec::ip_batch(node.netns(), &lines)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let expedite = Expedite::new(false, &node.run_dir());
-        let ways = node.netns().enter(|| Ways::open(GROUP, &expedite))??;
+        let ways = node.netns().enter(|| Ways::open(GROUP, &expedite, Path::new("/proc")))??;
         let fixture = Self { node, ways, runtime };
         let pools = [net("10.244.1.0/24")?, net("fd00:10:1::/64")?];
         fixture.run(async |ways| ways.prepare(&pools).await)?;

@@ -4,8 +4,10 @@
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;
+pub mod apiserver;
 pub mod bench;
 pub mod cgroup;
+pub mod cluster;
 pub mod cri;
 pub mod daemon;
 pub mod demo;

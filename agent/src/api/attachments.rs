@@ -1,7 +1,7 @@
 //! `/v1/attachments`: how an attachment comes, is looked at, and goes.
 
 use weft_cni::api::{
-    ApiError, AttachmentKey, Bandwidth, CheckRequest, EndpointInfo, EndpointSpec, Lease, LeaseRequest,
+    ApiError, AttachmentKey, Bandwidth, CheckRequest, EndpointInfo, EndpointSpec, ErrorKind, Lease, LeaseRequest,
 };
 
 use crate::kernel::Kernel;
@@ -10,7 +10,13 @@ use super::App;
 
 /// `POST`: addresses and a name for the host interface.
 pub(super) async fn lease<K: Kernel>(app: &App<K>, request: LeaseRequest) -> Result<Lease, ApiError> {
-    Ok(app.endpoints.lease(request).await?)
+    app.endpoints.lease(request).await.map_err(|error| {
+        let error = ApiError::from(error);
+        let cluster = app.cluster.as_ref().filter(|_| error.kind == ErrorKind::Busy);
+        // Who has no range yet knows why.
+        let why = cluster.and_then(|cluster| cluster.waits_for(&app.endpoints));
+        ApiError { message: why.unwrap_or(error.message), ..error }
+    })
 }
 
 /// `PUT`: the interface exists, join it.

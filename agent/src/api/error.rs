@@ -50,6 +50,7 @@ fn kind_of(error: &IpamError) -> ErrorKind {
         | IpamError::NotInRanges { .. }
         | IpamError::RangeOutside { .. } => ErrorKind::AddressUnavailable,
         IpamError::Duplicate { .. } | IpamError::Malformed { .. } => ErrorKind::Invalid,
+        IpamError::NoRange => ErrorKind::Busy,
         IpamError::Exhausted { .. } | IpamError::RangesExhausted { .. } => ErrorKind::PoolExhausted,
     }
 }

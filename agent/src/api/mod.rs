@@ -24,8 +24,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::cluster::Cluster;
 use crate::endpoint::Endpoints;
 use crate::flow;
+use crate::install;
 use crate::monitor::{DropLog, RequestStats, Tracer};
 use crate::peer::View;
 
@@ -36,7 +38,11 @@ pub(crate) use server::{serve_health, serve_socket};
 pub(crate) struct App<K> {
     pub(crate) endpoints: Rc<Endpoints<K>>,
     pub(crate) drops: Rc<DropLog>,
+    /// What was put onto the node for its container runtime.
+    pub(crate) install: Rc<install::View>,
     pub(crate) network: Rc<View>,
+    /// The place in a cluster; none of a standalone agent.
+    pub(crate) cluster: Option<Cluster>,
     pub(crate) tracer: Tracer,
     pub(crate) flows: Arc<flow::Report>,
     pub(crate) requests: RequestStats,

@@ -1,6 +1,6 @@
 //! `GET /v1/status`: whether ADD is served, and if not, why.
 
-use weft_cni::api::{EndpointInfo, NetworkStatus, PortsStatus, Status};
+use weft_cni::api::{EndpointInfo, KubernetesStatus, NetworkStatus, PortsStatus, Status};
 
 use crate::kernel::Kernel;
 
@@ -10,10 +10,13 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
     let endpoints = &app.endpoints;
     let exhausted = endpoints.exhausted();
     let mut problems: Vec<String> = exhausted.iter().map(ToString::to_string).collect();
-    let ready = problems.is_empty();
+    let cluster = app.cluster.as_ref();
+    let ready = problems.is_empty() && cluster.is_none_or(|cluster| cluster.waits_for(endpoints).is_none());
+    problems.extend(cluster.map(|cluster| cluster.problems(endpoints)).unwrap_or_default());
     problems.extend(endpoints.troubles());
     problems.extend(endpoints.kernel().warnings());
     problems.extend(app.network.problems());
+    problems.extend(app.install.problems());
     problems.extend(too_large(endpoints.pod_mtu(), &endpoints.list()));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -28,7 +31,8 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         network: NetworkStatus { pod_mtu: endpoints.pod_mtu(), ..app.network.status() },
         ports: PortsStatus { mappings: endpoints.ports().len() as u64, ..endpoints.kernel().ports_status() },
         bandwidth: endpoints.kernel().bandwidth(),
-        kubernetes: None,
+        kubernetes: cluster
+            .map(|cluster| KubernetesStatus { conflist: app.install.conflist(), ..cluster.status(endpoints) }),
         proxy: None,
         tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),

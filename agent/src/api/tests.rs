@@ -38,7 +38,9 @@ impl Fixture {
         let app = App {
             endpoints: Rc::new(Endpoints::new(Fake::default(), &run_dir, pools, identity)),
             drops: Rc::default(),
+            install: Rc::default(),
             network: Rc::default(),
+            cluster: None,
             tracer: Tracer::default(),
             flows: Arc::default(),
             requests: RequestStats::default(),

@@ -28,10 +28,10 @@ pub(super) struct Args {
 
 /// How answers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub enum Format {
     /// For people
     Table,
-    /// As the agent sent it
+    /// For programs
     Json,
 }
 

@@ -27,9 +27,11 @@ use weft_cni::client::Client;
 
 use crate::text;
 
+pub use args::Format;
+pub(crate) use output::Output;
+
 use args::{Args, EndpointVerb, FlowVerb, MapVerb, NatVerb, PeerVerb, PortVerb, Verb};
 use error::CliError;
-use output::Output;
 
 /// How long the agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,35 +9,35 @@ use super::args::Format;
 
 /// Where answers go, and how.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     format: Format,
     colours: bool,
 }
 
 impl Output {
-    pub(super) fn new(format: Format) -> Self {
+    pub(crate) fn new(format: Format) -> Self {
         // https://no-color.org: any text counts.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { format, colours: !refused && io::stdout().is_terminal() }
     }
 
-    pub(super) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
-    pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         serde_json::to_writer_pretty(&mut stdout, value)?;
         writeln!(stdout)
     }
 
-    pub(super) fn line(line: &str) -> io::Result<()> {
+    pub(crate) fn line(line: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;
         stdout.flush()
     }
 
-    pub(super) fn table(mut table: Table) -> io::Result<()> {
+    pub(crate) fn table(mut table: Table) -> io::Result<()> {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -45,7 +45,7 @@ impl Output {
     }
 
     /// An empty table with these headings, aligned by space alone.
-    pub(super) fn new_table(&self, headings: &[&str]) -> Table {
+    pub(crate) fn new_table(&self, headings: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         if self.colours {
@@ -60,7 +60,7 @@ impl Output {
     }
 
     /// A word that should catch the eye.
-    pub(super) fn mark(text: &str, good: bool) -> Cell {
+    pub(crate) fn mark(text: &str, good: bool) -> Cell {
         Cell::new(text).fg(if good { Color::Green } else { Color::Red })
     }
 }

@@ -12,6 +12,8 @@ use super::error::CliError;
 use super::get;
 use super::output::{Output, join, seconds};
 
+mod cluster;
+
 /// Pause between two questions while waiting.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -54,6 +56,7 @@ fn table(output: &Output, status: &Status) -> Result<(), CliError> {
         table.add_row(["Pool", &text]);
     }
     network(&mut table, &status.network);
+    cluster::rows(&mut table, status);
     table.add_row(["Ports", &ports(&status.ports)]);
     table.add_row(["Limits", &limits(&status.bandwidth)]);
     for one in &status.tables {

@@ -68,7 +68,8 @@ const RESERVED: [(&str, &str); 9] = [
     ("ff00::/8", "multicast"),
 ];
 
-pub(super) fn parse(texts: &[String]) -> Result<Vec<IpNet>, CidrError> {
+/// Ranges for pools of this node: disjoint, and each with room for a pod.
+pub(crate) fn parse(texts: &[String]) -> Result<Vec<IpNet>, CidrError> {
     let mut cidrs: Vec<IpNet> = Vec::with_capacity(texts.len());
     for text in texts {
         let cidr = parse_one(text.trim())?;

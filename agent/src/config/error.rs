@@ -51,9 +51,58 @@ pub enum ConfigError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// Kubernetes is not there yet.
-    #[error("--standalone is missing: this version runs only without Kubernetes, with its pod ranges from --pod-cidr")]
-    NotStandalone,
+    /// The directory of settings cannot be read.
+    #[error("config directory {} cannot be read", path.display())]
+    ReadDirectory {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The directory has a file whose name is no setting.
+    #[error("config directory {}: unknown key {key:?}: did you mean {nearest:?}?", path.display())]
+    UnknownFile {
+        /// The directory.
+        path: PathBuf,
+        /// The file's name.
+        key: String,
+        /// The setting with the most similar name.
+        nearest: String,
+    },
+    /// A file of the directory holds what its setting does not take.
+    #[error("config directory {}: {key}: {problem}", path.display())]
+    WrongText {
+        /// The directory.
+        path: PathBuf,
+        /// The setting.
+        key: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// Two settings of which one makes the other void.
+    #[error("{first} and {second} contradict each other: {remedy}")]
+    Contradiction {
+        /// A setting, with its value where that matters.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// Which one to leave out, and when.
+        remedy: &'static str,
+    },
+    /// Nobody said where the cluster is.
+    #[error(
+        "api-server is missing, and KUBERNETES_SERVICE_HOST is not set: give it as https://HOST:PORT, or standalone = \
+         true to run without Kubernetes"
+    )]
+    NoApiServer,
+    /// Not where an API server can be.
+    #[error("{field} {text:?} is no API server: write it as https://192.0.2.1:6443 or 192.0.2.1:6443")]
+    ApiServer {
+        /// The setting, or the variable.
+        field: &'static str,
+        /// Its value.
+        text: String,
+    },
     /// A pod range cannot be used.
     #[error(transparent)]
     Cidr(#[from] CidrError),

@@ -35,12 +35,12 @@ pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {
 }
 
 /// The keys of the file are the long names of the flags.
-fn keys() -> Vec<String> {
+pub(super) fn keys() -> Vec<String> {
     let command = Settings::augment_args(clap::Command::new("settings"));
     command.get_arguments().filter_map(|flag| flag.get_long().map(str::to_owned)).collect()
 }
 
-fn nearest(key: &str, keys: &[String]) -> String {
+pub(super) fn nearest(key: &str, keys: &[String]) -> String {
     let similar = |candidate: &String| strsim::jaro_winkler(key, candidate);
     keys.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).cloned().unwrap_or_default()
 }

@@ -3,8 +3,12 @@
 mod args;
 mod cgroup;
 mod cidr;
+mod contradiction;
+mod directory;
 mod error;
 mod file;
+mod install;
+mod kubernetes;
 mod network;
 mod paths;
 mod settings;
@@ -17,9 +21,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
+use hyper::Uri;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use crate::cli::Format;
 use crate::datapath::AttachMode;
 use crate::flow::Timeouts;
 use crate::node::ShaperMode;
@@ -27,7 +33,7 @@ use crate::node::ShaperMode;
 use args::{Args, Verb};
 
 pub(crate) use cidr::CidrError;
-pub(crate) use cidr::parse_network;
+pub(crate) use cidr::{parse as parse_pod_cidrs, parse_network};
 pub use error::ConfigError;
 
 /// What the agent was told to be.
@@ -35,7 +41,7 @@ pub use error::ConfigError;
 pub struct Config {
     /// Name of the node.
     pub node_name: String,
-    /// Pod ranges, a pool each; at least one, none overlaps another.
+    /// Pod ranges, a pool each; none overlaps another. None at all where the node's object in Kubernetes names them.
     pub pod_cidrs: Vec<IpNet>,
     /// Directory of socket, records and spool; absolute.
     pub run_dir: PathBuf,
@@ -59,6 +65,30 @@ pub struct Config {
     pub network: NetworkConfig,
     /// How long a silent flow is remembered.
     pub timeouts: Timeouts,
+    /// What is put onto the node for its container runtime.
+    pub install: Option<InstallConfig>,
+    /// Directory in whose `sys/net` sysctls are set; absolute.
+    pub proc_dir: PathBuf,
+    /// The cluster; `None` for a standalone agent.
+    pub kubernetes: Option<KubernetesConfig>,
+}
+
+/// What is put onto the node for its container runtime, and where; absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallConfig {
+    /// Directory of plugins.
+    pub bin_dir: Option<PathBuf>,
+    /// Directory of network configurations.
+    pub conf_dir: Option<PathBuf>,
+}
+
+/// How the cluster is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    /// Where the API server is asked: scheme, host and port, perhaps a path before every other.
+    pub api_server: Uri,
+    /// Directory with `token` and `ca.crt`; absolute.
+    pub service_account: PathBuf,
 }
 
 /// The network between nodes, and the way out.
@@ -102,6 +132,14 @@ pub struct CleanupConfig {
     pub bpf_dir: PathBuf,
     /// Go on although an agent runs on the directory.
     pub force: bool,
+    /// Wait for a signal once all is clean.
+    pub stay: bool,
+    /// What the agent put onto the node for its container runtime.
+    pub install: InstallConfig,
+    /// Name of the node.
+    pub node_name: String,
+    /// The cluster, where the agent ran in one.
+    pub kubernetes: Option<KubernetesConfig>,
     /// Least severe message that is logged.
     pub log_level: LevelFilter,
 }
@@ -111,23 +149,38 @@ pub struct CleanupConfig {
 pub enum Command {
     /// Be the agent of this node.
     Run(Box<Config>),
+    /// Make what an agent needs and may not make itself.
+    Init(Box<Config>),
+    /// Tell whether the node can run an agent.
+    Preflight {
+        /// What the agent would be.
+        config: Box<Config>,
+        /// How to tell.
+        format: Format,
+    },
     /// Remove everything that an agent left.
     Cleanup(CleanupConfig),
 }
 
-/// Reads flags, environment and file; flags win over the environment, that over the file.
+/// Reads flags, environment, directory and file; each wins over those after it.
 ///
 /// # Errors
 ///
 /// The first setting that is unknown, malformed or does not go with another. Nothing was touched by then.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
-    let Args { config, settings, verb } = Args::try_parse_from(args)?;
-    let settings = match config {
-        Some(path) => settings.or(file::read(&path)?),
-        None => settings,
-    };
+    let Args { config, config_dir, mut settings, verb } = Args::try_parse_from(args)?;
+    if let Some(path) = config_dir {
+        settings = settings.or(directory::read(&path)?);
+    }
+    if let Some(path) = config {
+        settings = settings.or(file::read(&path)?);
+    }
     match verb {
-        Some(Verb::Cleanup { force }) => settings.into_cleanup(force).map(Command::Cleanup),
+        Some(Verb::Cleanup { force, stay }) => settings.into_cleanup(force, stay).map(Command::Cleanup),
+        Some(Verb::Init) => settings.into_config().map(Box::new).map(Command::Init),
+        Some(Verb::Preflight { output }) => {
+            settings.into_config().map(|config| Command::Preflight { config: Box::new(config), format: output })
+        }
         None => settings.into_config().map(Box::new).map(Command::Run),
     }
 }

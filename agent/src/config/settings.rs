@@ -11,20 +11,22 @@ use crate::datapath::AttachMode;
 use crate::node::ShaperMode;
 use crate::run_dir::RunDir;
 
+use super::install::InstallSettings;
+use super::kubernetes::KubernetesSettings;
 use super::network::NetworkSettings;
 use super::paths::absolute;
 use super::timeouts::TimeoutSettings;
-use super::{CleanupConfig, Config, ConfigError, cgroup, cidr};
+use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Settings {
     /// Run without Kubernetes: pod ranges come from this configuration
-    #[arg(long, env = "WEFT_STANDALONE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "WEFT_STANDALONE", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) standalone: Option<bool>,
     /// Name of this node [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "WEFT_NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = "WEFT_NODE_NAME", global = true)]
     pub(super) node_name: Option<String>,
     /// Range that pods get their addresses from; give one for each, of either family
     #[arg(long, value_name = "CIDR", env = "WEFT_POD_CIDR", value_delimiter = ',')]
@@ -62,6 +64,12 @@ pub(super) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(super) timeouts: TimeoutSettings,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) install: InstallSettings,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) kubernetes: KubernetesSettings,
 }
 
 impl Settings {
@@ -82,16 +90,23 @@ impl Settings {
             log_level: self.log_level.or(other.log_level),
             network: self.network.or(other.network),
             timeouts: self.timeouts.or(other.timeouts),
+            install: self.install.or(other.install),
+            kubernetes: self.kubernetes.or(other.kubernetes),
         }
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        contradiction::refuse(&self)?;
         let log_level = self.log_level()?;
         let (run_dir, bpf_dir) = (self.run_dir()?, self.bpf_dir()?);
-        if !self.standalone.unwrap_or(false) {
-            return Err(ConfigError::NotStandalone);
-        }
-        let pod_cidrs = cidr::parse(&self.pod_cidr.unwrap_or_default())?;
+        let kubernetes = match self.standalone {
+            Some(true) => None,
+            _ => Some(self.kubernetes.into_config()?.ok_or(ConfigError::NoApiServer)?),
+        };
+        let pod_cidrs = match self.pod_cidr.unwrap_or_default() {
+            none if none.is_empty() && kubernetes.is_some() => Vec::new(),
+            given => cidr::parse(&given)?,
+        };
         let least = if pod_cidrs.iter().any(|cidr| cidr.addr().is_ipv6()) { MIN_MTU_V6 } else { MIN_MTU_V4 };
         if let Some(mtu) = self.mtu.filter(|mtu| !(least..=MAX_MTU).contains(mtu)) {
             return Err(ConfigError::Mtu { mtu, least, most: MAX_MTU });
@@ -113,11 +128,26 @@ impl Settings {
             log_level,
             network: self.network.into_config()?,
             timeouts: self.timeouts.into_config()?,
+            install: self.install.config(kubernetes.is_none())?,
+            proc_dir: self.install.proc_dir()?,
+            kubernetes,
         })
     }
 
-    pub(super) fn into_cleanup(self, force: bool) -> Result<CleanupConfig, ConfigError> {
-        Ok(CleanupConfig { run_dir: self.run_dir()?, bpf_dir: self.bpf_dir()?, force, log_level: self.log_level()? })
+    pub(super) fn into_cleanup(self, force: bool, stay: bool) -> Result<CleanupConfig, ConfigError> {
+        Ok(CleanupConfig {
+            run_dir: self.run_dir()?,
+            bpf_dir: self.bpf_dir()?,
+            force,
+            stay,
+            install: self.install.config(self.standalone.unwrap_or(false))?.unwrap_or_default(),
+            log_level: self.log_level()?,
+            node_name: node_name(self.node_name)?,
+            kubernetes: match self.standalone {
+                Some(true) => None,
+                _ => self.kubernetes.into_config()?,
+            },
+        })
     }
 
     fn run_dir(&self) -> Result<PathBuf, ConfigError> {

@@ -7,7 +7,7 @@ use super::*;
 fn run(args: &[&str]) -> Result<Config, ConfigError> {
     match parse(["weft-agent"].iter().chain(args).map(OsString::from))? {
         Command::Run(config) => Ok(*config),
-        Command::Cleanup(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -35,7 +35,7 @@ fn flags_win_over_the_file() {
     assert_eq!(config.run_dir, PathBuf::from("/tmp/x"));
     assert_eq!(config.run_dir.as_os_str(), "/tmp/x", "link groups hash the text");
     let off = run(&["--config", path, "--standalone=false"]).unwrap_err();
-    assert!(off.to_string().contains("--standalone"), "{off}");
+    assert!(off.to_string().contains("api-server"), "{off}");
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn wrong_values_name_field_and_remedy() {
         assert_eq!(error.lines().count(), 1, "{error}");
     }
     assert!(run(&["--standalone"]).unwrap_err().to_string().contains("pod-cidr"));
-    assert!(run(&[]).unwrap_err().to_string().contains("--standalone"));
+    assert!(run(&[]).unwrap_err().to_string().contains("standalone = true"));
+    assert!(run(&["--api-server", "here"]).unwrap_err().to_string().contains("\"here\""));
     let long = format!("/{}", "x".repeat(100));
     assert!(run(&["--standalone", "--run-dir", &long]).unwrap_err().to_string().contains("run-dir"));
 }
@@ -113,13 +114,24 @@ fn the_network_comes_from_the_file_too() {
          devices = ['eth0', 'bond*']\nnode-ip = ['192.0.2.1', '2001:db8::1']\nmasquerade = false\n\
          masq-exempt = ['10.0.0.0/8', '10.1.0.0/16']\ntimeout-icmp = 5\nflow-table-size = 2048\n",
     );
-    let config = run(&["--config", file.path().to_str().unwrap(), "--vni", "7"]).unwrap();
+    let config = run(&["--config", file.path().to_str().unwrap(), "--mtu", "1400"]).unwrap();
     let network = config.network;
     assert_eq!(network.peers, Some(PathBuf::from("/etc/weft/peers.toml")));
     assert_eq!((network.overlay, network.masquerade), (None, false));
     assert_eq!(network.devices, ["eth0", "bond*"]);
     assert_eq!((network.node_ip.len(), network.masq_exempt.len()), (2, 2));
     assert_eq!((config.timeouts.icmp.as_secs(), network.flow_table_size), (5, 2048));
+}
+
+#[test]
+fn a_cluster_names_the_ranges() {
+    let account = ["--service-account", "/etc/weft/account"];
+    let config = run(&[&["--api-server", "192.0.2.1:6443"][..], &account].concat()).unwrap();
+    let kubernetes = config.kubernetes.unwrap();
+    assert_eq!(kubernetes.api_server.to_string(), "https://192.0.2.1:6443/");
+    assert_eq!(kubernetes.service_account, PathBuf::from("/etc/weft/account"));
+    assert!(config.pod_cidrs.is_empty());
+    assert_eq!(run(&["--standalone", "--pod-cidr", "10.1.0.0/24"]).unwrap().kubernetes, None);
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl State {
     }
 }
 
+/// Has the kernel take the programs for cgroups, and attaches none.
+pub(super) fn rehearse(programs: &mut Programs) -> Result<(), DatapathError> {
+    netns_cookie()?;
+    PROGRAMS.into_iter().try_for_each(|name| programs.for_cgroup(name).map(drop))
+}
+
 /// The kernel's number for the node's network namespace; 0 stands for the machine's first one.
 pub(super) fn netns_cookie() -> Result<u64, DatapathError> {
     let failed = |call| move |source| DatapathError::System { call, source };

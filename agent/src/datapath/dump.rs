@@ -22,7 +22,7 @@ const POD_FLAGS: &Names = &[
     (PodFlags::LIMIT_INGRESS, "limit-ingress"),
 ];
 
-const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node")];
+const PEER_FLAGS: &Names = &[(PeerFlags::LOCAL, "local"), (PeerFlags::NODE, "node"), (PeerFlags::STACK, "stack")];
 
 const FLOW_FLAGS: &Names = &[
     (FlowFlags::INBOUND, "inbound"),

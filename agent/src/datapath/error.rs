@@ -35,6 +35,12 @@ pub enum DatapathError {
         /// Their names, joined.
         names: String,
     },
+    /// The capabilities are there, and yet the kernel refuses.
+    #[error(
+        "bpf(2) is forbidden although weft-agent has its capabilities: a seccomp profile or a security module stands \
+         before it; run it with the profile Unconfined, or one that allows bpf"
+    )]
+    Forbidden,
     /// Processes of the node cannot be told apart.
     #[error(
         "there is no cgroup v2 hierarchy: mount one with `mount -t cgroup2 cgroup2 /sys/fs/cgroup`, or name it by --cgroup"

@@ -15,6 +15,9 @@ use super::{DatapathConfig, DatapathError, cgroup};
 /// The programs' object, as `cargo xtask build-ebpf` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
 
+/// Room enough in maps that nobody uses.
+const FEW: u32 = 1024;
+
 /// The loaded programs.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -41,11 +44,23 @@ impl Programs {
         loader.override_global(global::OVERLAY_PORT, &overlay_port, true);
         loader.override_global(global::HOST_ROUTING, &host_routing, true);
         loader.override_global(global::NETNS_COOKIE, &netns_cookie, true);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| DatapathError::Object(Box::new(error)))?;
+        let mut ebpf = loader.load(OBJECT).map_err(of_object)?;
         let maps = Maps::open(&mut ebpf, pins)?;
         let mut programs = Self { ebpf, ids: [0; Hook::ALL.len()] };
         programs.verify()?;
         Ok((programs, maps))
+    }
+
+    /// Has the kernel take every program, with small maps of nobody's; all are gone when this is dropped.
+    pub(super) fn rehearse() -> Result<Self, DatapathError> {
+        let mut loader = EbpfLoader::new();
+        loader.btf(None);
+        for spec in SPECS.iter().filter(|spec| spec.is_sized()) {
+            loader.map_max_entries(spec.name, FEW);
+        }
+        let mut programs = Self { ebpf: loader.load(OBJECT).map_err(of_object)?, ids: [0; Hook::ALL.len()] };
+        programs.verify()?;
+        Ok(programs)
     }
 
     /// Has the kernel verify every program, all at the same time: that is most of what a start takes.
@@ -105,6 +120,10 @@ fn verify(hook: Hook, program: &mut Program) -> Result<u32, DatapathError> {
     let program: &mut SchedClassifier = program.try_into().map_err(|_| incomplete)?;
     program.load().map_err(|error| refused(hook.name(), error))?;
     Ok(program.info().map_err(|error| refused(hook.name(), error))?.id())
+}
+
+fn of_object(error: EbpfError) -> DatapathError {
+    DatapathError::Object(Box::new(error))
 }
 
 /// The verifier says a lot: all of it goes into the log, its conclusion into the error.

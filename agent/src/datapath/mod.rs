@@ -21,6 +21,7 @@ mod pods;
 mod ports;
 mod probe;
 mod rates;
+mod rehearsal;
 mod spec;
 
 use std::collections::{HashMap, HashSet};
@@ -52,6 +53,8 @@ pub use hook::Device;
 pub(crate) use hook::device_name;
 pub use peers::{Home, PeerRange, Tunnel};
 pub(crate) use plain::FrameSocket;
+pub(crate) use probe::{kernel, limits_memory, on_bpffs, tcx};
+pub(crate) use rehearsal::{Rehearsal, rehearse};
 
 /// How programs get onto a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

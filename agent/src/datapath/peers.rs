@@ -31,6 +31,8 @@ pub enum Home {
         /// The way there; none where the network itself routes to the range.
         tunnel: Option<Tunnel>,
     },
+    /// Nowhere: only the node's stack knows the way there.
+    Stack,
 }
 
 /// A way through the overlay.
@@ -51,10 +53,17 @@ impl Datapath {
     /// # Errors
     /// The map has no room for all of them, or cannot be read or written.
     pub fn set_peers(&self, ranges: &[PeerRange]) -> Result<usize, DatapathError> {
-        // In this order: a range of one address is more than a node's.
-        let nodes = ranges.iter().filter_map(|peer| node(peer.home));
-        let wanted = nodes.chain(ranges.iter().map(|peer| (prefix(peer.range), value(peer.home)))).collect();
-        replace(&self.maps.peers, map::PEERS, PEERS_MAX, &wanted)
+        replace(&self.maps.peers, map::PEERS, PEERS_MAX, &entries(ranges))
+    }
+
+    /// What the programs know that only the node's stack knows the way to.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn stack_ranges(&self) -> Result<Vec<IpNet>, DatapathError> {
+        let all = self.maps.peers.all().map_err(of("iterate", map::PEERS))?;
+        let stack = all.into_iter().filter(|(_, peer)| peer.flags & PeerFlags::STACK != 0);
+        Ok(stack.filter_map(|(prefix, _)| network(prefix)).collect())
     }
 
     /// Makes these the destinations that see pods by their own addresses; how many entries changed.
@@ -88,9 +97,33 @@ fn prefix(range: IpNet) -> Prefix {
     Prefix { bits: Prefix::FULL - width + u32::from(range.prefix_len()), addr: range.network().into() }
 }
 
+/// The network of a prefix that [`prefix`] made.
+fn network(prefix: Prefix) -> Option<IpNet> {
+    let address = IpAddr::from(prefix.addr);
+    let width = if address.is_ipv4() { 32 } else { Prefix::FULL };
+    let bits = (prefix.bits + width).checked_sub(Prefix::FULL)?;
+    IpNet::new(address, u8::try_from(bits).ok()?).ok()
+}
+
+/// What the map is to have.
+fn entries(ranges: &[PeerRange]) -> HashMap<Prefix, Peer> {
+    // In this order: a range of one address is more than a node's.
+    let mut entries: HashMap<_, _> = ranges.iter().filter_map(|peer| node(peer.home)).collect();
+    for peer in ranges {
+        let (prefix, value) = (prefix(peer.range), value(peer.home));
+        match entries.get_mut(&prefix) {
+            // Services have addresses of nodes, and those stay nodes'.
+            Some(node) if peer.home == Home::Stack => node.flags |= PeerFlags::STACK,
+            _ => drop(entries.insert(prefix, value)),
+        }
+    }
+    entries
+}
+
 fn value(home: Home) -> Peer {
     match home {
         Home::Local => Peer { flags: PeerFlags::LOCAL, ..Peer::default() },
+        Home::Stack => Peer { flags: PeerFlags::STACK, ..Peer::default() },
         Home::Node { address, tunnel } => Peer {
             node: Addr::from(address),
             device: tunnel.map_or(0, |tunnel| tunnel.device),
@@ -134,5 +167,29 @@ mod tests {
         assert_eq!((IpAddr::from(native.node), native.device, native.vni, native.flags), (address, 0, 0, 0));
         let overlay = value(Home::Node { address, tunnel: Some(Tunnel { device: 7, vni: 42, mtu: 1450 }) });
         assert_eq!((overlay.device, overlay.vni, overlay.mtu), (7, 42, 1450));
+        assert_eq!(value(Home::Stack), Peer { flags: PeerFlags::STACK, ..Peer::default() });
+    }
+
+    #[test]
+    fn a_service_may_have_the_address_of_a_node() {
+        let address: IpAddr = "192.0.2.12".parse().unwrap();
+        let tunnel = Some(Tunnel { device: 7, vni: 42, mtu: 1450 });
+        let range = |text: &str, home| PeerRange { range: text.parse().unwrap(), home };
+        let made = entries(&[
+            range("10.244.2.0/24", Home::Node { address, tunnel }),
+            range("192.0.2.12/32", Home::Stack),
+            range("10.96.0.1/32", Home::Stack),
+        ]);
+        let flags = |text: &str| made[&prefix(text.parse().unwrap())].flags;
+        assert_eq!(flags("192.0.2.12/32"), PeerFlags::NODE | PeerFlags::STACK);
+        assert_eq!((flags("10.96.0.1/32"), flags("10.244.2.0/24"), made.len()), (PeerFlags::STACK, 0, 3));
+    }
+
+    #[test]
+    fn a_prefix_is_read_as_it_was_written() {
+        for text in ["0.0.0.0/0", "::/0", "10.96.0.1/32", "fd00:96::1/128", "10.96.0.0/12"] {
+            let range: IpNet = text.parse().unwrap();
+            assert_eq!(network(prefix(range)), Some(range), "{text}");
+        }
     }
 }

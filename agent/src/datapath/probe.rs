@@ -1,6 +1,5 @@
 //! What the system must have before anything is loaded.
 
-use std::fs;
 use std::path::Path;
 
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
@@ -11,6 +10,7 @@ use nix::sys::utsname::uname;
 
 use super::error::is;
 use super::{AttachMode, DatapathError};
+use crate::capability;
 
 /// Major and minor number of a kernel.
 type Version = (u32, u32);
@@ -23,12 +23,6 @@ const TCX: Version = (6, 6);
 
 /// The kernel that counts BPF memory by cgroup instead of `RLIMIT_MEMLOCK`.
 const CGROUP_MEMORY: Version = (5, 11);
-
-const SYS_ADMIN: u32 = 21;
-
-/// Bits of `CapEff`, and whether `CAP_SYS_ADMIN` stands for them (capabilities(7)).
-const CAPABILITIES: [(&str, u32, bool); 3] =
-    [("CAP_BPF", 39, true), ("CAP_PERFMON", 38, true), ("CAP_NET_ADMIN", 12, false)];
 
 /// How programs get onto devices, decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +62,14 @@ fn has_tcx(kernel: Version) -> Result<bool, DatapathError> {
         Ok(_) => Ok(true),
         Err(ProgramError::SyscallError(error)) if is(&error, Errno::ENOSYS) => Err(DatapathError::BpfDisabled),
         Err(ProgramError::SyscallError(error)) if is(&error, Errno::EINVAL) => Ok(false),
+        // The capabilities are there, so it is something else that says no.
+        Err(ProgramError::SyscallError(error)) if is(&error, Errno::EPERM) => Err(DatapathError::Forbidden),
         Err(_) => Ok(kernel >= TCX),
     }
 }
 
 /// Whether the directory, or the nearest one above it that exists, is on a BPF filesystem.
-pub(super) fn on_bpffs(directory: &Path) -> Result<bool, DatapathError> {
+pub(crate) fn on_bpffs(directory: &Path) -> Result<bool, DatapathError> {
     for directory in directory.ancestors() {
         match statfs(directory) {
             Ok(found) => return Ok(found.filesystem_type() == BPF_FS_MAGIC),
@@ -95,28 +91,25 @@ fn has_dot(directory: &Path) -> bool {
 }
 
 fn capabilities() -> Result<(), DatapathError> {
-    let path = Path::new("/proc/self/status");
-    let status = fs::read_to_string(path).map_err(|source| DatapathError::File {
-        call: "read",
-        path: path.to_owned(),
-        source,
-    })?;
-    let missing = missing_capabilities(effective(&status).unwrap_or(u64::MAX));
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(DatapathError::MissingCapabilities { names: missing.join(", ") })
+    let lacks = capability::fatal_lacks(capability::effective());
+    if lacks.is_empty() { Ok(()) } else { Err(DatapathError::MissingCapabilities { names: lacks.join(", ") }) }
 }
 
-fn effective(status: &str) -> Option<u64> {
-    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(bits.trim(), 16).ok()
+/// The running kernel's release, and whether weft runs on it.
+pub(crate) fn kernel() -> Result<(String, bool), DatapathError> {
+    let release = release()?;
+    let supported = parse_release(&release) >= OLDEST;
+    Ok((release, supported))
 }
 
-fn missing_capabilities(effective: u64) -> Vec<&'static str> {
-    let has = |bit: u32| effective & (1 << bit) != 0;
-    let missing = CAPABILITIES.iter().filter(|(_, bit, admin)| !(has(*bit) || *admin && has(SYS_ADMIN)));
-    missing.map(|(name, ..)| *name).collect()
+/// Whether that kernel counts BPF memory by `RLIMIT_MEMLOCK`.
+pub(crate) fn limits_memory(release: &str) -> bool {
+    parse_release(release) < CGROUP_MEMORY
+}
+
+/// Whether programs get onto devices by TCX links.
+pub(crate) fn tcx(release: &str) -> Result<bool, DatapathError> {
+    has_tcx(parse_release(release))
 }
 
 pub(super) fn release() -> Result<String, DatapathError> {
@@ -139,15 +132,6 @@ mod tests {
         assert_eq!(parse_release("6.18.44-fc-v657"), (6, 18));
         assert_eq!(parse_release("7.2-rc1"), (7, 2));
         assert!(parse_release("5.4.0") < OLDEST && parse_release("6.1.0") < TCX);
-    }
-
-    #[test]
-    fn capabilities_are_named() {
-        assert_eq!(effective("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
-        assert!(missing_capabilities(u64::MAX).is_empty());
-        assert!(missing_capabilities(1 << SYS_ADMIN | 1 << 12).is_empty());
-        assert_eq!(missing_capabilities(1 << 12), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(missing_capabilities(1 << 39 | 1 << 38), ["CAP_NET_ADMIN"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod limits;
 mod locks;
 mod model;
 mod ports;
+mod ranges;
 mod reconcile;
 mod registry;
 mod releases;

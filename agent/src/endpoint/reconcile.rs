@@ -178,7 +178,7 @@ impl<K: Kernel> Endpoints<K> {
     }
 
     /// Does what is missing of a finished endpoint.
-    async fn mend(&self, name: &str, record: &Record) {
+    pub(super) async fn mend(&self, name: &str, record: &Record) {
         let Some(endpoint) = record.endpoint() else { return };
         match self.kernel.attach(&endpoint).await {
             Ok(()) => {

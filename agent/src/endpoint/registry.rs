@@ -79,6 +79,11 @@ impl<K: Kernel> Endpoints<K> {
         list.into_iter().map(|record| self.info(record)).collect()
     }
 
+    /// Every record, as it is now.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.records.borrow().values().cloned().collect()
+    }
+
     pub(crate) fn get(&self, key: &AttachmentKey) -> Result<EndpointInfo, EndpointError> {
         self.find(key).map(|record| self.info(&record)).ok_or_else(|| EndpointError::NotFound { key: key.clone() })
     }

@@ -1,6 +1,7 @@
 //! The life of attachments on a kernel that fails on order, over restarts of the agent.
 
 mod lifecycle;
+mod ranges;
 mod reconcile;
 mod service;
 
@@ -73,8 +74,12 @@ impl Fixture {
     }
 
     fn agent_on(&self, kernel: Fake, boot: &str) -> Node {
+        self.agent_with(kernel, boot, &["10.0.0.0/24", "fd00::/64"])
+    }
+
+    fn agent_with(&self, kernel: Fake, boot: &str, ranges: &[&str]) -> Node {
         let run_dir = RunDir::new(self.dir.path().to_owned());
-        let pools = Pools::new(&["10.0.0.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()]);
+        let pools = Pools::new(&ranges.iter().map(|range| range.parse().unwrap()).collect::<Vec<_>>());
         let identity = Identity { link_group: Fake::GROUP, boot: boot.to_owned(), mtu: None };
         Rc::new(Endpoints::new(kernel, &run_dir, pools, identity))
     }
@@ -87,7 +92,12 @@ impl Fixture {
 
     /// Kills the agent and starts another in this boot; the kernel stays as it is.
     async fn restart(&self, node: Node) -> Node {
-        let next = self.agent_on(Rc::into_inner(node).unwrap().kernel, "this");
+        self.restart_with(node, &["10.0.0.0/24", "fd00::/64"]).await
+    }
+
+    /// The same, with other pod ranges.
+    async fn restart_with(&self, node: Node, ranges: &[&str]) -> Node {
+        let next = self.agent_with(Rc::into_inner(node).unwrap().kernel, "this", ranges);
         next.restore().await.unwrap();
         next
     }

@@ -39,11 +39,13 @@ pub(crate) enum IpamError {
     Exhausted { pools: Vec<IpNet> },
     #[error("no address left in the range set {}: remove pods or widen a range", list_ranges(set))]
     RangesExhausted { set: Vec<IpRange> },
+    #[error("this node has no pod range yet")]
+    NoRange,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pools {
-    pools: Vec<Pool>,
+    pub(super) pools: Vec<Pool>,
 }
 
 impl Pools {
@@ -64,6 +66,9 @@ impl Pools {
 
     /// Addresses for a pod, IPv4 first. `now` is any clock that never goes backwards.
     pub(crate) fn lease(&mut self, request: Request<'_>, now: Duration) -> Result<Vec<IpAddr>, IpamError> {
+        if self.pools.is_empty() {
+            return Err(IpamError::NoRange);
+        }
         let mut granted = Vec::new();
         match self.grant(request, now, &mut granted) {
             Ok(()) => {
@@ -184,7 +189,7 @@ impl Pools {
         self.pools.iter().map(Pool::cidr).collect()
     }
 
-    fn pool_of(&mut self, addr: IpAddr) -> Option<&mut Pool> {
+    pub(super) fn pool_of(&mut self, addr: IpAddr) -> Option<&mut Pool> {
         self.pools.iter_mut().find(|pool| pool.cidr().contains(&addr))
     }
 }

@@ -14,12 +14,27 @@ pub(crate) fn render<K: Kernel>(app: &App<K>) -> String {
     page.sample("weft_build_info", &[("version", &env!("CARGO_PKG_VERSION")), ("abi", &weft_abi::VERSION)], 1);
     page.family("weft_endpoints", "gauge", "Attachments with a record.");
     page.sample("weft_endpoints", &[], app.endpoints.count());
+    cluster(&mut page, app);
     pools(&mut page, app);
     verdicts(&mut page, app);
     maps(&mut page, app);
     flows(&mut page, app);
     requests(&mut page, app);
     page.finish()
+}
+
+/// Nothing of a standalone agent.
+fn cluster<K: Kernel>(page: &mut Page, app: &App<K>) {
+    let Some(cluster) = &app.cluster else { return };
+    let status = cluster.status(&app.endpoints);
+    page.family("weft_kubernetes_connected", "gauge", "Whether every watch of the API server stands.");
+    page.sample("weft_kubernetes_connected", &[], u8::from(status.connected));
+    page.family("weft_kubernetes_objects", "gauge", "Objects of the cluster that are known; pods of this node alone.");
+    for (kind, count) in [("node", status.nodes), ("service", status.services), ("pod", status.pods)] {
+        page.sample("weft_kubernetes_objects", &[("kind", &kind)], count);
+    }
+    page.family("weft_unmanaged_pods", "gauge", "Pods of this node that another plugin has started.");
+    page.sample("weft_unmanaged_pods", &[], status.unmanaged.len());
 }
 
 fn pools<K: Kernel>(page: &mut Page, app: &App<K>) {

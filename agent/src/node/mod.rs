@@ -8,6 +8,7 @@ mod neighbours;
 pub(crate) mod netlink;
 mod overlay;
 mod peer_routes;
+mod pools;
 mod rcu;
 mod removal;
 mod routes;
@@ -20,17 +21,19 @@ mod ways;
 mod worker;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use ipnet::IpNet;
 use weft_cni::api::{Origin, PortMapping};
 use weft_cni::mac::Mac;
 
 use self::error::failed;
 use self::links::Link;
 use self::netlink::Socket;
+use self::pools::Pools;
 use self::removal::Removal;
+use self::sysctl::Sysctls;
 use self::worker::Worker;
 use crate::endpoint::Endpoint;
 use crate::text;
@@ -77,62 +80,22 @@ pub struct Node {
     group: u32,
     worker: Worker,
     removal: Arc<Removal>,
-    /// Those that the node was prepared for.
-    pools: Arc<Mutex<Vec<IpNet>>>,
+    sysctls: Sysctls,
+    pools: Arc<Mutex<Pools>>,
     /// Whether the kernel could not list sockets when it was last asked.
     unlisted: Arc<AtomicBool>,
 }
 
 impl Node {
     /// Opens the netlink sockets in the caller's network namespace. `group` marks the host ends of this agent's veths;
-    /// the one above it, those that are being removed.
+    /// the one above it, those that are being removed. Sysctls are set below `proc_dir`.
     ///
     /// # Errors
     /// No socket or thread is to be had.
-    pub fn open(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
+    pub fn open(group: u32, expedite: &Expedite, proc_dir: &Path) -> Result<Self, NodeError> {
         let removal = Arc::new(Removal::start(group | 1, expedite)?);
-        Ok(Self { group, worker: Worker::start()?, removal, pools: Arc::default(), unlisted: Arc::default() })
-    }
-
-    /// Makes the device that carries the pools' gateway addresses, the routes that keep unknown pod addresses on
-    /// the node, and turns forwarding on. Does what is missing and nothing else. Links whose removal a killed agent
-    /// had begun are removed.
-    ///
-    /// # Errors
-    /// A pool that holds an address of the node or has no IPv6 under it, a device of that name that is not ours, a
-    /// sysctl that cannot be set, a request that the kernel refused.
-    pub async fn prepare(&self, pools: &[IpNet]) -> Result<(), NodeError> {
-        let group = self.group;
-        pools.clone_into(&mut self.pools());
-        self.settle().await?;
-        let condemned = |link: &Link| link.is_host_end(group) && link.group != group;
-        let links = self.worker.run(links::all).await?;
-        for link in links.into_iter().filter(condemned) {
-            self.removal.remove(link.index, &link.name).await?;
-        }
-        Ok(())
-    }
-
-    /// The same for the pools that it was prepared for; puts right what was changed since.
-    ///
-    /// # Errors
-    /// As of [`Node::prepare`].
-    pub async fn settle(&self) -> Result<(), NodeError> {
-        let (group, pools) = (self.group, self.pools().clone());
-        self.worker
-            .run(move |socket| {
-                sysctl::refuse_missing_ipv6(&pools)?;
-                let found = addresses::all(socket)?;
-                addresses::refuse_overlap(socket, &found, &pools)?;
-                let device = links::ensure_device(socket, group)?;
-                // What comes in here once more came by an uplink before.
-                sysctl::loosen(links::DEVICE)?;
-                let gateways: Vec<_> = pools.iter().map(links::gateway).collect();
-                addresses::set(socket, &found, device, &gateways)?;
-                routes::set_unreachable(socket, &pools)?;
-                sysctl::forward(&pools)
-            })
-            .await
+        let sysctls = Sysctls::below(proc_dir);
+        Ok(Self { group, worker: Worker::start()?, removal, sysctls, pools: Arc::default(), unlisted: Arc::default() })
     }
 
     /// Host routes and permanent neighbours towards the endpoint; nothing for an adopted one.
@@ -259,7 +222,7 @@ impl Node {
     /// # Errors
     /// A sysctl that cannot be written.
     pub fn accept_local(&self) -> Result<(), NodeError> {
-        sysctl::accept_local()
+        self.sysctls.accept_local()
     }
 
     /// Removes every device and route of ours; sysctls stay as they are.
@@ -282,15 +245,6 @@ impl Node {
                 left.into_iter().next().map_or(Ok(()), |failure| Err(failure.error))
             })
             .await
-    }
-
-    /// The node's own address in the pool that the pod's is of.
-    fn source(&self, address: IpAddr) -> Option<IpAddr> {
-        self.pools().iter().find(|pool| pool.contains(&address)).map(links::gateway)
-    }
-
-    fn pools(&self) -> MutexGuard<'_, Vec<IpNet>> {
-        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn find(&self, name: &str) -> Result<Option<Link>, NodeError> {

@@ -4,7 +4,6 @@
 //! its destination, and the receiving node's program knows by the inner packet whose it is.
 
 use std::fs;
-use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -15,7 +14,7 @@ use super::NodeError;
 use super::error::{failed, is};
 use super::links::{self, Link, OVERLAY, Vxlan};
 use super::netlink::Socket;
-use super::sysctl;
+use super::sysctl::{self, Sysctls};
 
 /// How the device is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,12 @@ pub struct OverlayDevice {
 }
 
 /// Makes the device, or puts right what differs.
-pub(super) fn ensure(socket: &mut Socket, group: u32, spec: OverlaySpec) -> Result<OverlayDevice, NodeError> {
+pub(super) fn ensure(
+    socket: &mut Socket,
+    sysctls: &Sysctls,
+    group: u32,
+    spec: OverlaySpec,
+) -> Result<OverlayDevice, NodeError> {
     let found = match links::by_name(socket, OVERLAY)? {
         Some(link) if link.group != group => return Err(NodeError::DeviceTaken { name: OVERLAY }),
         Some(link) if link.vxlan == Some(Vxlan { port: spec.port, external: true, silent: true }) => link,
@@ -62,7 +66,7 @@ pub(super) fn ensure(socket: &mut Socket, group: u32, spec: OverlaySpec) -> Resu
             other => other?,
         }
     }
-    tune(Path::new("/proc/sys/net"))?;
+    tune(sysctls)?;
     Ok(OverlayDevice { name: OVERLAY, index: found.index, mtu: spec.mtu })
 }
 
@@ -97,9 +101,9 @@ fn message(group: u32, spec: OverlaySpec) -> LinkMessage {
 }
 
 /// Every source on this device was checked against its node, so the strict reverse path filter has nothing to add.
-fn tune(root: &Path) -> Result<(), NodeError> {
-    sysctl::loosen_below(root, OVERLAY)?;
-    let v6 = root.join("ipv6/conf").join(OVERLAY);
+fn tune(sysctls: &Sysctls) -> Result<(), NodeError> {
+    sysctls.loosen(OVERLAY)?;
+    let v6 = sysctls.path("ipv6/conf").join(OVERLAY);
     if fs::exists(&v6).unwrap_or_default() {
         sysctl::set(v6.join("accept_ra"), "0")?;
     }

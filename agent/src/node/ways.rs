@@ -56,10 +56,10 @@ impl Node {
     /// # Errors
     /// A device of that name that is not ours, a port that is taken, a kernel without VXLAN, a request that was refused.
     pub async fn ensure_overlay(&self, spec: OverlaySpec) -> Result<OverlayDevice, NodeError> {
-        let (group, gateways) = (self.group, self.gateways());
+        let (group, gateways, sysctls) = (self.group, self.gateways(), self.sysctls.clone());
         self.worker
             .run(move |socket| {
-                let device = overlay::ensure(socket, group, spec)?;
+                let device = overlay::ensure(socket, &sysctls, group, spec)?;
                 let found = addresses::all(socket)?;
                 addresses::set(socket, &found, device.index, &gateways)?;
                 Ok(device)
@@ -99,10 +99,5 @@ impl Node {
                 Ok((there, failures))
             })
             .await
-    }
-
-    /// The node's own addresses towards its pods, one a pool.
-    pub fn gateways(&self) -> Vec<IpAddr> {
-        self.pools().iter().map(links::gateway).collect()
     }
 }

@@ -92,7 +92,8 @@ fn check(entry: Entry) -> Result<Peer, PeerError> {
     }
 }
 
-fn reaches_a_node(address: IpAddr) -> bool {
+/// Whether a packet to it can leave a node: not loopback, link-local, multicast or the like.
+pub(crate) fn reaches_a_node(address: IpAddr) -> bool {
     let special = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),

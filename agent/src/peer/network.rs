@@ -16,12 +16,13 @@ use weft_cni::api::OverlayStatus;
 
 use crate::config::NetworkConfig;
 use crate::datapath::{Datapath, DatapathError, Device, Tunnel, UplinkDevice};
-use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplink, Uplinks};
+use crate::node::{Node, OverlayDevice, OverlaySpec, PeerRoutes, Relay, Search, Towards, Uplinks};
 use crate::shaping::Shaping;
 use crate::text;
 
 use super::plan::{Facts, Plan, plan, pod_mtu};
-use super::{Listing, NetworkError, PeerSet, View};
+use super::uplinks::{device, show};
+use super::{Listing, NetworkError, PeerSet, Sources, View};
 
 /// How often everything is compared while nothing happens.
 const VERIFY: Duration = Duration::from_secs(30);
@@ -34,8 +35,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) config: NetworkConfig,
-    /// Pod ranges of this node.
-    pub(crate) own_ranges: Vec<IpNet>,
+    /// This node's addresses as others know them, for as long as no list says so.
+    pub(crate) own_addresses: Vec<IpAddr>,
     /// MTU that new pods get, if the configuration says so, in bytes.
     pub(crate) mtu: Option<u32>,
 }
@@ -47,9 +48,11 @@ pub(crate) struct Network {
     datapath: Arc<Datapath>,
     shaping: Rc<Shaping>,
     settings: Settings,
-    lists: watch::Receiver<Listing>,
+    sources: Sources,
     news: watch::Receiver<u64>,
     view: Rc<View>,
+    /// What the kernel knew of services before anybody said.
+    stack_before: Vec<IpNet>,
     uplinks: Uplinks,
     towards: HashMap<IpAddr, Towards>,
     overlay: Option<OverlayDevice>,
@@ -61,7 +64,7 @@ pub(crate) struct Network {
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// What follows from the list of nodes.
+    /// What follows from the lists of nodes and services.
     Peers,
     /// That, and devices and routes as they are.
     Everything,
@@ -77,7 +80,7 @@ impl Network {
         datapath: Arc<Datapath>,
         shaping: Rc<Shaping>,
         settings: Settings,
-        lists: watch::Receiver<Listing>,
+        sources: Sources,
         view: Rc<View>,
     ) -> Result<Self, NetworkError> {
         let news = node.news()?;
@@ -86,22 +89,24 @@ impl Network {
             datapath,
             shaping,
             settings,
-            lists,
+            sources,
             news,
             view,
+            stack_before: Vec::new(),
             uplinks: Uplinks::default(),
             towards: HashMap::new(),
             overlay: None,
             routes: None,
             own_addresses: Vec::new(),
         };
+        network.stack_before = network.blocking(Datapath::stack_ranges).await?;
         if network.settings.config.overlay.is_none() {
             network.node.remove_overlay().await?;
         }
         network.round(Scope::Everything).await;
         if network.settings.config.overlay.is_some() && network.overlay.is_none() {
             // It says why.
-            let set = network.lists.borrow().known.clone().unwrap_or_default();
+            let set = network.sources.lists.borrow().known.clone().unwrap_or_else(|| network.unlisted());
             network.mend_overlay(&set).await?;
         }
         Ok(network)
@@ -114,7 +119,10 @@ impl Network {
         loop {
             let scope = tokio::select! {
                 // The agent outlives whoever sends lists: without one they never change.
-                Ok(()) = self.lists.changed() => Scope::Peers,
+                Ok(()) = self.sources.lists.changed() => Scope::Peers,
+                Ok(()) = self.sources.services.changed() => Scope::Peers,
+                // The node's own addresses towards pods have changed with them.
+                Ok(()) = self.sources.local.changed() => Scope::Everything,
                 // News wait for those that follow; lists do not wait for news.
                 Ok(()) = self.news.changed() => {
                     verify = verify.min(Instant::now() + pause);
@@ -137,7 +145,7 @@ impl Network {
 
     /// Compares and changes; whether nothing failed.
     async fn round(&mut self, scope: Scope) -> bool {
-        let Listing { known, problem } = self.lists.borrow_and_update().clone();
+        let Listing { known, problem } = self.sources.lists.borrow_and_update().clone();
         let mut problems: Vec<String> = problem.into_iter().collect();
         if scope == Scope::Everything {
             self.news.borrow_and_update();
@@ -146,8 +154,11 @@ impl Network {
             problems.extend(self.node.settle().await.err().map(|error| text::chain(&error)));
             problems.extend(self.shaping.mend().await.err().map(|error| text::chain(&error)));
         }
-        let set = known.clone().unwrap_or_default();
+        let set = known.clone().unwrap_or_else(|| self.unlisted());
         let errors = self.steps(scope, &set, known.is_some(), &mut problems).await;
+        if known.is_some() {
+            self.view.led.send_if_modified(|led| !std::mem::replace(led, true));
+        }
         problems.extend(errors.iter().map(|error| text::chain(error)));
         problems.extend(self.uplinks.warnings.iter().cloned());
         let mut state = self.view.state.borrow_mut();
@@ -156,6 +167,11 @@ impl Network {
         }
         state.problems = problems;
         errors.is_empty()
+    }
+
+    /// As long as there is no list.
+    fn unlisted(&self) -> Arc<PeerSet> {
+        Arc::new(PeerSet { own_addresses: self.settings.own_addresses.clone(), ..PeerSet::default() })
     }
 
     /// Every step that does not need one that failed.
@@ -252,17 +268,20 @@ impl Network {
         pod_mtu(self.settings.config.overlay.is_some(), self.node_ip(set), &self.uplinks, &set.peers)
     }
 
-    fn plan(&self, set: &PeerSet) -> Plan {
+    fn plan(&mut self, set: &PeerSet) -> Plan {
+        let local = Arc::clone(&self.sources.local.borrow_and_update());
+        let stack = self.sources.services.borrow_and_update().ranges(&self.stack_before);
         let mut made = plan(
             set,
             &Facts {
                 config: &self.settings.config,
-                own_ranges: &self.settings.own_ranges,
+                own_ranges: &local,
                 node_ip: self.node_ip(set),
                 gateways: &self.node.gateways(),
                 uplinks: &self.uplinks,
                 towards: &self.towards,
                 overlay: self.tunnel(),
+                stack: &stack,
             },
         );
         let carried = self.carried(set);
@@ -326,17 +345,4 @@ impl Network {
         let datapath = Arc::clone(&self.datapath);
         Ok(tokio::task::spawn_blocking(move || call(&datapath)).await??)
     }
-}
-
-fn device(uplink: &Uplink) -> UplinkDevice {
-    UplinkDevice { name: uplink.name.clone(), index: uplink.index, v4: uplink.v4, v6: uplink.v6 }
-}
-
-fn show(uplinks: &[Uplink]) -> String {
-    let one = |uplink: &Uplink| {
-        let addresses = uplink.v4.map(IpAddr::V4).into_iter().chain(uplink.v6.map(IpAddr::V6));
-        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-        format!("{} ({})", uplink.name, addresses.join(" "))
-    };
-    if uplinks.is_empty() { "none".to_owned() } else { uplinks.iter().map(one).collect::<Vec<_>>().join(", ") }
 }

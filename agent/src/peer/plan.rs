@@ -10,6 +10,7 @@ use crate::config::NetworkConfig;
 use crate::datapath::{Home, PeerRange, Tunnel};
 use crate::node::{PeerRoute, PeerRoutes, Towards, Uplinks};
 
+use super::overlap::Ranges;
 use super::{Peer, PeerSet};
 
 /// Bytes that VXLAN adds over IPv4 (20 + 8 + 8, and the inner Ethernet header of 14), and over IPv6 (40 instead of 20).
@@ -34,6 +35,8 @@ pub(super) struct Facts<'a> {
     pub(super) towards: &'a HashMap<IpAddr, Towards>,
     /// The way through the overlay device, if there is one.
     pub(super) overlay: Option<Tunnel>,
+    /// What only the node's stack knows the way to.
+    pub(super) stack: &'a [IpNet],
 }
 
 /// What the kernel is to have.
@@ -112,6 +115,7 @@ pub(super) fn plan(set: &PeerSet, facts: &Facts) -> Plan {
         };
         plan.ways.push((way, Some(end)));
     }
+    plan.ranges.extend(through_stack(set, facts));
     plan.exempt = exempt(set, facts);
     if !unreachable.is_empty() {
         plan.problems.push(no_common_family(&unreachable));
@@ -147,6 +151,14 @@ fn direct<'a>(peer: &'a Peer, facts: &Facts<'a>) -> impl Iterator<Item = (IpNet,
         let Towards { device, direct } = *towards.get(&node)?;
         (direct && uplinks.get(device).is_some()).then_some((*range, PeerRoute::Gateway { device, node }))
     })
+}
+
+/// A pod's address is the pod's, whatever a service claims.
+fn through_stack<'a>(set: &PeerSet, facts: &Facts<'a>) -> impl Iterator<Item = PeerRange> + use<'a> {
+    let theirs = set.peers.iter().flat_map(|peer| peer.pod_cidrs.iter());
+    let pods = Ranges::new(facts.own_ranges.iter().chain(theirs).map(|range| (*range, ())).collect());
+    let ranges = facts.stack.iter().filter(move |range| pods.holding(range.addr()).is_none());
+    ranges.map(|range| PeerRange { range: *range, home: Home::Stack })
 }
 
 fn exempt(set: &PeerSet, facts: &Facts) -> Vec<IpNet> {

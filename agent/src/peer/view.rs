@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
 use weft_cni::api::{NetworkStatus, OverlayStatus, PeerInfo, PeerWay, UplinkStatus};
 
 use crate::node::Uplinks;
@@ -20,6 +21,8 @@ pub(crate) struct View {
     pub(super) state: RefCell<State>,
     /// MTU that new pods get, in bytes.
     pub(super) pod_mtu: Cell<u32>,
+    /// Whether a list of nodes has been brought about.
+    pub(super) led: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +46,7 @@ pub(super) struct Placed {
 
 impl Default for View {
     fn default() -> Self {
-        Self { state: RefCell::default(), pod_mtu: Cell::new(DEFAULT_MTU) }
+        Self { state: RefCell::default(), pod_mtu: Cell::new(DEFAULT_MTU), led: watch::Sender::new(false) }
     }
 }
 
@@ -51,6 +54,11 @@ impl View {
     /// MTU that new pods get unless the configuration says another, in bytes.
     pub(crate) fn pod_mtu(&self) -> u32 {
         self.pod_mtu.get()
+    }
+
+    /// Becomes true when the first list of nodes is brought about.
+    pub(crate) fn led(&self) -> watch::Receiver<bool> {
+        self.led.subscribe()
     }
 
     /// What is wrong, a sentence each.

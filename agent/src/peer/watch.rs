@@ -3,22 +3,17 @@
 //! The directory is watched, not the file: a file that is renamed into place, and the links of a mounted `ConfigMap`,
 //! are other files afterwards. What no event tells of (another mount, a directory that came later) a slow look finds.
 
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::inotify::{self, Events};
 use crate::text;
 
 use super::error::PeerError;
@@ -64,7 +59,7 @@ impl PeersFile {
     /// Sends every new list, until nobody listens.
     pub(crate) async fn follow(self, lists: watch::Sender<Listing>) {
         let directory = self.path.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut events = match Events::start(&self.path) {
+        let mut events = match Events::start("peers") {
             Ok(events) => Some(events),
             Err(error) => {
                 log::warn!("peers file: changes are seen only every {} s: {error}", POLL.as_secs());
@@ -82,8 +77,9 @@ impl PeersFile {
         loop {
             let due = tokio::select! {
                 () = lists.closed() => return,
-                named = next(events.as_mut()) => {
+                names = inotify::next(events.as_mut()) => {
                     // Two contents within a tick of the clock have one stamp, so the file's own event counts as such.
+                    let named = names.iter().any(|name| name.as_deref() == self.path.file_name());
                     named || stamp(&self.path) != loaded
                 }
                 _ = polls.tick() => {
@@ -141,61 +137,6 @@ impl PeersFile {
     fn load(&self) -> Result<PeerSet, PeerError> {
         let text = fs::read_to_string(&self.path).map_err(|source| PeerError::Read { source })?;
         file::parse(&text, &self.own_name, &self.own_ranges)
-    }
-}
-
-/// Events of the directory; a thread waits for them.
-#[derive(Debug)]
-struct Events {
-    inotify: Arc<Inotify>,
-    /// Whether one was of the file itself.
-    heard: UnboundedReceiver<bool>,
-}
-
-impl Events {
-    fn start(path: &Path) -> io::Result<Self> {
-        let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC)?);
-        let (sender, heard) = unbounded_channel();
-        let (waiting, name) = (Arc::clone(&inotify), path.file_name().map(OsStr::to_owned));
-        thread::Builder::new().name("weft-peers".to_owned()).spawn(move || {
-            loop {
-                let named = match waiting.read_events() {
-                    Ok(events) => events.iter().any(|event| event.name == name),
-                    Err(Errno::EINTR) => continue,
-                    Err(error) => {
-                        log::warn!("peers file: changes are seen only every {} s: {error}", POLL.as_secs());
-                        return;
-                    }
-                };
-                if sender.send(named).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { inotify, heard })
-    }
-
-    /// Watches the directory; once more does no harm, and finds one that was replaced.
-    fn watch(&self, directory: &Path) {
-        let mask = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_ONLYDIR;
-        if let Err(error) = self.inotify.add_watch(directory, mask) {
-            log::debug!("{} cannot be watched: {error}", directory.display());
-        }
-    }
-}
-
-/// Waits for an event; whether it was of the file itself. For ever where there are none.
-async fn next(events: Option<&mut Events>) -> bool {
-    match events {
-        Some(events) => match events.heard.recv().await {
-            Some(named) => named,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
     }
 }
 

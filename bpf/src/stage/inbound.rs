@@ -16,7 +16,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet, pod: &Pod) -> Result<Verdict
         return Ok(Verdict::Pass);
     }
     match maps::peer(&packet.src) {
-        Some(peer) if peer.flags & PeerFlags::NODE == 0 => {
+        Some(peer) if peer.flags & (PeerFlags::NODE | PeerFlags::STACK) == 0 => {
             // Pods of this node, and those behind the overlay, do not come this way.
             if peer.device != 0 || peer.flags & PeerFlags::LOCAL != 0 {
                 return Err(Reason::PeerSource);

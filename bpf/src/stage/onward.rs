@@ -14,18 +14,23 @@ use crate::{config, maps};
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
 pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
-    match maps::peer(&packet.dst).filter(|peer| peer.flags & PeerFlags::NODE == 0) {
-        Some(peer) if peer.device != 0 => Ok(tunnel(skb, packet, peer)),
+    const APART: u32 = PeerFlags::LOCAL | PeerFlags::NODE | PeerFlags::STACK;
+    match maps::peer(&packet.dst) {
+        Some(peer) if peer.flags & APART == 0 && peer.device != 0 => Ok(tunnel(skb, packet, peer)),
+        Some(peer) if peer.flags & APART == 0 => route(skb, packet, Mark::DONE),
         // A pod of ours that is gone: the stack knows what to answer.
         Some(peer) if peer.flags & PeerFlags::LOCAL != 0 => Ok(Verdict::Pass),
-        Some(_) => route(skb, packet, Mark::DONE),
-        None => {
+        other => {
             // UDP may stand behind extension headers, but not behind these two.
-            let other = matches!(packet.protocol, Protocol::TCP | Protocol::ICMPV6);
-            if config::has_overlay() && !other && is_tunnel(skb, packet) {
+            let harmless = matches!(packet.protocol, Protocol::TCP | Protocol::ICMPV6);
+            if config::has_overlay() && !harmless && is_tunnel(skb, packet) {
                 return Err(Reason::TunnelSpoof);
             }
-            route(skb, packet, Mark::POD)
+            match other {
+                // A service, perhaps: what the stack has translated returns through it.
+                Some(peer) if peer.flags & PeerFlags::STACK != 0 => Ok(Verdict::Pass),
+                _ => route(skb, packet, Mark::POD),
+            }
         }
     }
 }

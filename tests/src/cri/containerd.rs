@@ -49,10 +49,31 @@ const START: Duration = Duration::from_secs(20);
 impl Containerd {
     /// Starts containerd inside a node's network namespace, its files in `dir`, with these plugins and no others.
     pub fn start(site: &Site, netns: &Netns, dir: &Path, conflist: &Value, plugins: &[PathBuf]) -> Result<Self> {
+        let (bin, net) = (dir.join("bin"), dir.join("net.d"));
+        fs::create_dir_all(&bin).context("make a plugin directory")?;
+        fs::create_dir_all(&net).context("make a network directory")?;
+        for plugin in plugins {
+            symlink(plugin, bin.join(plugin.file_name().context("a plugin has a name")?))
+                .context("install a plugin")?;
+        }
+        fs::write(net.join("05-test.conflist"), conflist.to_string()).context("install the network's configuration")?;
+        Self::start_beside(site, netns, dir, &bin, &net)
+    }
+
+    /// Starts containerd as an installer leaves it: its plugins and network are whatever comes into two directories.
+    pub fn start_beside(site: &Site, netns: &Netns, dir: &Path, bin: &Path, net: &Path) -> Result<Self> {
         for tool in ["containerd", "containerd-shim-runc-v2", "runc", "ctr"] {
             need::tool(tool)?;
         }
-        install(dir, conflist, plugins)?;
+        for needed in [dir, bin, net] {
+            fs::create_dir_all(needed).with_context(|| format!("make {}", needed.display()))?;
+        }
+        // containerd brings `lo` up by a plugin.
+        let loopback = bin.join("loopback");
+        if !loopback.exists() {
+            symlink(need::reference_plugin("loopback")?, loopback).context("install a plugin")?;
+        }
+        fs::write(dir.join("config.toml"), config(dir, bin, net)).context("configure containerd")?;
         let cgroup = Cgroup::create(site)?;
         let mut command = Command::new(need::tool("sh")?);
         command
@@ -88,7 +109,7 @@ impl Containerd {
     }
 
     /// Imports an archive into the CRI's images as soon as containerd answers.
-    fn import(&mut self, archive: &Path) -> Result<()> {
+    pub fn import(&mut self, archive: &Path) -> Result<()> {
         let deadline = Instant::now() + START;
         while !self.socket().exists() {
             if let Some(status) = self.process.ended()? {
@@ -97,28 +118,23 @@ impl Containerd {
             ensure!(Instant::now() < deadline, "containerd does not answer after {START:?}:\n{}", self.process.log());
             thread::sleep(Duration::from_millis(2));
         }
-        let (socket, archive) = (self.socket(), archive.to_string_lossy());
-        let args = ["--address", &socket.to_string_lossy(), "--namespace", "k8s.io", "images", "import", &archive];
-        exec::tool("ctr", &args).map(drop)
+        self.ctr(&["images", "import", &archive.to_string_lossy()]).map(drop)
     }
-}
 
-/// Writes the configuration and puts the plugins in a directory of their own.
-fn install(dir: &Path, conflist: &Value, plugins: &[PathBuf]) -> Result<()> {
-    let (bin, net) = (dir.join("bin"), dir.join("net.d"));
-    fs::create_dir_all(&bin).context("make a plugin directory")?;
-    fs::create_dir_all(&net).context("make a network directory")?;
-    // containerd brings `lo` up by a plugin.
-    for plugin in plugins.iter().chain([&need::reference_plugin("loopback")?]) {
-        symlink(plugin, bin.join(plugin.file_name().context("a plugin has a name")?)).context("install a plugin")?;
+    /// Runs containerd's own client on what the CRI sees, and returns its output.
+    pub fn ctr(&self, args: &[&str]) -> Result<String> {
+        // It mounts what it runs where containerd has it, and looks for itself in the /proc of that place.
+        let [mounts, pids] = [("mount", "mnt"), ("pid", "pid_for_children")]
+            .map(|(option, kind)| format!("--{option}=/proc/{}/ns/{kind}", self.process.pid()));
+        let socket = self.socket();
+        let begin = [&mounts, &pids, "ctr", "--address", &socket.to_string_lossy(), "--namespace", "k8s.io"];
+        exec::tool("nsenter", &[&begin, args].concat())
     }
-    fs::write(net.join("05-test.conflist"), conflist.to_string()).context("install the network's configuration")?;
-    fs::write(dir.join("config.toml"), config(dir)).context("configure containerd")
 }
 
 /// State in the private `/run`: it goes with the mount namespace.
-fn config(dir: &Path) -> String {
-    let dir = dir.display();
+fn config(dir: &Path, bin: &Path, net: &Path) -> String {
+    let (dir, bin, net) = (dir.display(), bin.display(), net.display());
     format!(
         r#"version = 2
 root = "/run/containerd/root"
@@ -135,8 +151,8 @@ disable_cgroup = true
 # Without CAP_SYS_RESOURCE a process cannot lower its own.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "{dir}/bin"
-conf_dir = "{dir}/net.d"
+bin_dir = "{bin}"
+conf_dir = "{net}"
 "#,
         pause = image::PAUSE
     )

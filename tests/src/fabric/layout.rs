@@ -43,6 +43,8 @@ pub struct Layout {
     pub world_mtu: u32,
     /// Whether agents see a cgroup v2 hierarchy.
     pub cgroups: bool,
+    /// Where the nodes' API server is; standalone agents with peers files if there is none.
+    pub api_server: Option<String>,
     /// Further flags of every agent.
     pub flags: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl Layout {
             second_uplink: false,
             world_mtu: 1500,
             cgroups: true,
+            api_server: None,
             flags: Vec::new(),
         }
     }
@@ -102,6 +105,13 @@ impl Layout {
     #[must_use]
     pub fn without_cgroups(mut self) -> Self {
         self.cgroups = false;
+        self
+    }
+
+    /// With agents that learn everything from an API server.
+    #[must_use]
+    pub fn api_server(mut self, url: &str) -> Self {
+        self.api_server = Some(url.to_owned());
         self
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::core::{self, Core};
 use super::{Layout, Peer};
 use crate::exec;
-use crate::node::{Family, Node, Settings};
+use crate::node::{Family, Joined, Node, Settings};
 use crate::site::Site;
 
 /// A node with its place on the underlay.
@@ -28,11 +28,14 @@ impl Member {
 
     pub(super) fn lay(site: &Arc<Site>, fabric: &str, core: &Core, layout: &Layout, number: u8) -> Result<Self> {
         let name = format!("{fabric}-n{number}");
-        let peers = site.dir().join(&name).join(PEERS);
+        let dir = site.dir().join(&name);
         let mut settings = Settings::new(layout.attach)
             .pools(&[&format!("10.244.{number}.0/24"), &format!("fd00:10:244:{number}::/64")])
-            .flag(&format!("--routing={}", layout.routing.name()))
-            .flag(&format!("--peers={}", peers.display()));
+            .flag(&format!("--routing={}", layout.routing.name()));
+        match &layout.api_server {
+            Some(url) => settings.cluster = Some(Joined::below(&dir, url)),
+            None => settings.extra.push(format!("--peers={}", dir.join(PEERS).display())),
+        }
         settings.node_name = format!("n{number}");
         settings.sees_cgroups = layout.cgroups;
         settings.extra.extend(layout.flags.iter().cloned());

@@ -52,7 +52,7 @@ impl Fabric {
         let members = members.collect::<Result<Vec<_>>>()?;
         let fabric = Self { members, world, core, layout };
         fabric.settle()?;
-        for member in &fabric.members {
+        for member in fabric.members.iter().filter(|_| fabric.layout.api_server.is_none()) {
             fabric.tell(member, &fabric.others(member))?;
         }
         if fabric.layout.far && fabric.layout.routing == Routing::Native {

@@ -27,7 +27,7 @@ use crate::site::Site;
 use crate::wait;
 
 pub use family::Family;
-pub use settings::{Attach, POOLS, Settings};
+pub use settings::{Attach, Joined, POOLS, Settings};
 pub use uplink::Uplink;
 
 /// A node and what runs on it; everything of it is gone when it is dropped.
@@ -135,9 +135,10 @@ impl Node {
     pub fn bare_agent_command(&self) -> Result<Command> {
         let agent = need::binary("weft-agent")?;
         let cgroup = self.netns.cgroup().filter(|_| self.settings.sees_cgroups);
-        let mut command = match cgroup {
-            Some(_) => Command::new(agent),
-            None => blindfolded(&agent)?,
+        let mut command = match (cgroup, &self.settings.capabilities) {
+            (Some(_), Some(names)) => bounded(&agent, names)?,
+            (Some(_), None) => Command::new(agent),
+            (None, _) => blindfolded(&agent)?,
         };
         command.current_dir("/").env_clear().envs(cgroup.map(|cgroup| ("WEFT_CGROUP", cgroup.path())));
         command.envs(self.settings.env.clone());
@@ -265,6 +266,14 @@ impl Node {
     fn agent(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A command that runs a program as a root with these capabilities alone.
+pub fn bounded(program: &Path, capabilities: &[String]) -> Result<Command> {
+    let left = capabilities.iter().fold("-all".to_owned(), |left, name| format!("{left},+{name}"));
+    let mut command = Command::new(need::tool("setpriv")?);
+    command.args([format!("--bounding-set={left}"), "--inh-caps=-all".to_owned()]).arg(program);
+    Ok(command)
 }
 
 /// A command that runs a program where no cgroup v2 hierarchy is mounted.

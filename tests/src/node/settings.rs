@@ -1,5 +1,7 @@
 //! What a node's agent is started with.
 
+use std::path::{Path, PathBuf};
+
 /// How programs get onto devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
@@ -34,8 +36,10 @@ pub struct Settings {
     pub node_name: String,
     /// `--attach`; the agent's own choice if there is none.
     pub attach: Option<Attach>,
-    /// `--pod-cidr`, each.
+    /// `--pod-cidr`, each; in a cluster the node's object has them instead.
     pub pod_cidrs: Vec<String>,
+    /// The cluster; a standalone agent has none.
+    pub cluster: Option<Joined>,
     /// Further flags.
     pub extra: Vec<String>,
     /// The agent's whole environment.
@@ -44,6 +48,50 @@ pub struct Settings {
     pub sees_cgroups: bool,
     /// Whether the node has a BPF filesystem.
     pub mounts_bpffs: bool,
+    /// The capabilities that the agent is left with, as setpriv(1) writes them; all of root's if there are none.
+    pub capabilities: Option<Vec<String>>,
+}
+
+/// How a node belongs to a Kubernetes cluster.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// `--api-server`.
+    pub api_server: String,
+    /// `--service-account`.
+    pub account: PathBuf,
+    /// `--cni-bin-dir`.
+    pub bin_dir: PathBuf,
+    /// `--cni-conf-dir`.
+    pub conf_dir: PathBuf,
+}
+
+impl Joined {
+    /// With account and CNI directories below a node's own directory.
+    pub fn below(dir: &Path, api_server: &str) -> Self {
+        let cni = dir.join("cni");
+        Self {
+            api_server: api_server.to_owned(),
+            account: dir.join("account"),
+            bin_dir: cni.join("bin"),
+            conf_dir: cni.join("net.d"),
+        }
+    }
+
+    /// The network configuration that the agent writes.
+    pub fn conflist(&self) -> PathBuf {
+        self.conf_dir.join("05-weft.conflist")
+    }
+
+    /// These as flags.
+    pub fn flags(&self) -> Vec<String> {
+        let path = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        vec![
+            format!("--api-server={}", self.api_server),
+            path("service-account", &self.account),
+            path("cni-bin-dir", &self.bin_dir),
+            path("cni-conf-dir", &self.conf_dir),
+        ]
+    }
 }
 
 /// The pools of a node that asks for nothing else.
@@ -56,10 +104,12 @@ impl Settings {
             node_name: "test".into(),
             attach: attach.into(),
             pod_cidrs: POOLS.map(str::to_owned).to_vec(),
+            cluster: None,
             extra: Vec::new(),
             env: Vec::new(),
             sees_cgroups: true,
             mounts_bpffs: true,
+            capabilities: None,
         }
     }
 
@@ -91,11 +141,23 @@ impl Settings {
         self
     }
 
+    /// With an agent that has these capabilities and no other, as `net_admin`.
+    #[must_use]
+    pub fn capabilities(mut self, names: &[&str]) -> Self {
+        self.capabilities = Some(names.iter().map(|&name| name.to_owned()).collect());
+        self
+    }
+
     /// The agent's flags, its directories left out.
     pub fn flags(&self) -> Vec<String> {
-        let fixed = ["--standalone".to_owned(), format!("--node-name={}", self.node_name)];
+        let name = format!("--node-name={}", self.node_name);
         let attach = self.attach.map(|attach| format!("--attach={}", attach.name()));
-        let pools = self.pod_cidrs.iter().map(|cidr| format!("--pod-cidr={cidr}"));
-        fixed.into_iter().chain(attach).chain(pools).chain(self.extra.iter().cloned()).collect()
+        let mode = match &self.cluster {
+            Some(cluster) => cluster.flags(),
+            None => vec!["--standalone".to_owned()],
+        };
+        let pools = self.pod_cidrs.iter().filter(|_| self.cluster.is_none());
+        let pools = pools.map(|cidr| format!("--pod-cidr={cidr}"));
+        mode.into_iter().chain([name]).chain(attach).chain(pools).chain(self.extra.iter().cloned()).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! The shaper's two devices.
 
 use std::fs;
-use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -9,10 +8,11 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use nix::errno::Errno;
 
 use super::failed;
+use crate::node::NodeError;
 use crate::node::error::is;
 use crate::node::links::{self, Link, SHAPED, SHAPER};
 use crate::node::netlink::Socket;
-use crate::node::{NodeError, sysctl};
+use crate::node::sysctl::{self, Sysctls};
 
 /// The most that a veth takes: whatever a pod may send fits.
 const MTU: u32 = 65535;
@@ -27,7 +27,7 @@ pub(super) struct Pair {
 }
 
 /// Makes the pair, or puts right what differs.
-pub(super) fn ensure(socket: &mut Socket, group: u32) -> Result<Pair, NodeError> {
+pub(super) fn ensure(socket: &mut Socket, sysctls: &Sysctls, group: u32) -> Result<Pair, NodeError> {
     let found = find(socket, group)?;
     if found.is_none() {
         create(socket, group)?;
@@ -35,7 +35,7 @@ pub(super) fn ensure(socket: &mut Socket, group: u32) -> Result<Pair, NodeError>
     let missing = || NodeError::Missing { object: format!("device {SHAPER}") };
     let (entrance, exit) = found.map_or_else(|| find(socket, group), |ends| Ok(Some(ends)))?.ok_or_else(missing)?;
     for (name, end) in [(SHAPER, &entrance), (SHAPED, &exit)] {
-        silence(name)?;
+        silence(sysctls, name)?;
         let attributes = differing(name, end);
         if !attributes.is_empty() {
             let mut message = links::named(name);
@@ -108,7 +108,7 @@ fn differing(name: &str, end: &Link) -> Vec<LinkAttribute> {
 }
 
 /// The node's stack has nothing to say there.
-fn silence(name: &str) -> Result<(), NodeError> {
-    let off = Path::new("/proc/sys/net/ipv6/conf").join(name).join("disable_ipv6");
+fn silence(sysctls: &Sysctls, name: &str) -> Result<(), NodeError> {
+    let off = sysctls.path("ipv6/conf").join(name).join("disable_ipv6");
     if fs::exists(&off).unwrap_or_default() { sysctl::set(off, "1") } else { Ok(()) }
 }

@@ -53,10 +53,10 @@ impl Node {
     /// # Errors
     /// A device of that name that is not ours, a kernel without the queueing discipline, a request that it refused.
     pub async fn ensure_shaper(&self, mode: ShaperMode) -> Result<(Shaper, bool), NodeError> {
-        let group = self.group;
+        let (group, sysctls) = (self.group, self.sysctls.clone());
         self.worker
             .run(move |socket| {
-                let pair = device::ensure(socket, group)?;
+                let pair = device::ensure(socket, &sysctls, group)?;
                 let (method, new) = discipline::ensure(socket, &pair, mode)?;
                 Ok((Shaper { entrance: pair.entrance, exit: pair.exit, method }, new))
             })

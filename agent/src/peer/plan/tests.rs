@@ -53,6 +53,7 @@ struct Site {
     towards: HashMap<IpAddr, Towards>,
     overlay: Option<Tunnel>,
     node_ip: Vec<IpAddr>,
+    stack: Vec<IpNet>,
 }
 
 impl Site {
@@ -63,6 +64,7 @@ impl Site {
             towards: HashMap::new(),
             overlay: Some(TUNNEL),
             node_ip: Vec::new(),
+            stack: Vec::new(),
         }
     }
 
@@ -80,6 +82,7 @@ impl Site {
             uplinks: &self.uplinks,
             towards: &self.towards,
             overlay: self.overlay,
+            stack: &self.stack,
         };
         plan(set, &facts)
     }
@@ -117,6 +120,15 @@ fn the_overlay_leads_to_every_range() {
     assert_eq!((made.routes.len(), n2, n3), (2, route("192.0.2.12"), route("2001:db8::13")));
     assert_eq!(made.ways[0], (PeerWay::Overlay, Some(ip("192.0.2.12"))));
     assert!(made.problems.is_empty());
+}
+
+#[test]
+fn services_lead_to_the_stack_and_pods_stay_pods() {
+    let stack = ["10.96.0.1/32", "fd00:96::1/128", "10.244.2.9/32", "10.244.1.9/32", "192.0.2.12/32", "0.0.0.0/0"];
+    let node = Site { stack: stack.map(net).to_vec(), ..Site::overlay() };
+    let made = node.plan(&both()).ranges;
+    let made: Vec<_> = made.iter().filter(|range| range.home == Home::Stack).map(|range| range.range).collect();
+    assert_eq!(made, ["10.96.0.1/32", "fd00:96::1/128", "192.0.2.12/32", "0.0.0.0/0"].map(net));
 }
 
 #[test]

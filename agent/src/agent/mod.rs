@@ -1,77 +1,46 @@
 //! The daemon: from a configuration to a handle, from the handle to the end.
 
+mod error;
+mod outset;
+mod socket;
+
 use std::fs;
-use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use nix::sys::stat::{Mode, umask};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{App, serve_health, serve_socket};
-use crate::config::{Config, NetworkConfig};
-use crate::datapath::{Datapath, DatapathConfig, DatapathError, EventStream};
-use crate::endpoint::{Endpoints, Identity, RestoreError, StoreError, boot_id};
+use crate::cluster::{Ranges, become_ready, follow_limits, local_to};
+use crate::config::Config;
+use crate::datapath::{Datapath, DatapathConfig, EventStream};
+use crate::endpoint::{Endpoints, Identity, boot_id};
 use crate::flow::{Collector, Parking};
+use crate::install::Keeper;
 use crate::ipam::Pools;
 use crate::kernel::Host;
 use crate::monitor::{self, RequestStats, Tracer};
-use crate::node::{Expedite, Node, NodeError};
-use crate::peer::{Listing, Network, NetworkError, PeersFile, Settings, View};
-use crate::run_dir::{Lock, RunDir, RunDirError};
+use crate::node::{Expedite, Node};
+use crate::peer::{Network, Settings, Sources, View};
+use crate::run_dir::{Lock, RunDir};
 use crate::shaping::Shaping;
 use crate::text;
+
+use self::outset::{Following, Member, Outset};
+use self::socket::listen;
+
+pub use error::StartError;
 
 /// How often records and kernel are compared while nothing happens.
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How long requests may take to end after the agent was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// The agent cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The run directory cannot be used.
-    #[error(transparent)]
-    RunDir(#[from] RunDirError),
-    /// This boot has no name.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node cannot be made what the records say.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    /// The programs or maps cannot be brought up.
-    #[error(transparent)]
-    Datapath(#[from] DatapathError),
-    /// The node's devices and routes cannot be brought up.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The ways off the node cannot be brought up.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// The socket cannot be made.
-    #[error("cannot listen on {}{}", path.display(), crate::run_dir::remedy(source))]
-    Socket {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Health and metrics cannot be served.
-    #[error("cannot listen on {listen}: choose another --listen")]
-    Listen {
-        /// Where.
-        listen: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// A node's agent that has brought everything up and waits to serve.
 pub struct Agent {
@@ -79,10 +48,14 @@ pub struct Agent {
     events: EventStream,
     collector: Collector<Datapath>,
     parking: Option<Parking>,
+    keeper: Option<Keeper>,
     health: Option<TcpListener>,
     network: Network,
-    peers_file: Option<PeersFile>,
-    lists: watch::Sender<Listing>,
+    following: Following,
+    /// What other nodes' ranges are set against.
+    local: watch::Sender<Arc<[IpNet]>>,
+    ready: watch::Sender<bool>,
+    stopping: watch::Sender<bool>,
     run_dir: RunDir,
     _lock: Lock,
 }
@@ -95,7 +68,7 @@ impl Agent {
     /// The first step that failed; a running pod's datapath is as it was before or better.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let started = Instant::now();
-        let run_dir = RunDir::new(config.run_dir);
+        let run_dir = RunDir::new(config.run_dir.clone());
         run_dir.create()?;
         let lock = run_dir.lock()?;
         let health = match config.listen {
@@ -106,18 +79,23 @@ impl Agent {
             None => None,
         };
         let boot = boot_id()?;
+        let stopping = watch::Sender::new(false);
+        // First of all: the API server's answers come while the programs are loaded.
+        let mut outset = Outset::of(&config, &run_dir, &boot, stopping.subscribe());
+        let keeper = config.install.map(|install| Keeper::new(install, &run_dir));
         let link_group = run_dir.link_group();
         let expedite = Expedite::new(config.expedite_rcu, run_dir.path());
-        let datapath = Datapath::load(&DatapathConfig {
+        let wanted = DatapathConfig {
             bpf_dir: config.bpf_dir,
             attach: config.attach,
             expedite: expedite.clone(),
             overlay_port: config.network.overlay.map(|overlay| overlay.port),
             host_routing: config.network.host_routing,
             flow_table_size: config.network.flow_table_size,
-        })?;
-        let node = Node::open(link_group, &expedite)?;
-        node.prepare(&config.pod_cidrs).await?;
+        };
+        let datapath = spawn_blocking(move || Datapath::load(&wanted)).await??;
+        let node = Node::open(link_group, &expedite, &config.proc_dir)?;
+        outset.prepare(&node).await?;
         let events = datapath.events()?;
         let (datapath, view) = (Arc::new(datapath), Rc::new(View::default()));
         let collector = Collector::new(Arc::clone(&datapath), config.timeouts);
@@ -133,16 +111,22 @@ impl Agent {
             network: Rc::clone(&view),
         };
         let identity = Identity { link_group, boot, mtu: config.mtu };
-        let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&config.pod_cidrs), identity));
+        let endpoints = Rc::new(Endpoints::new(kernel, &run_dir, Pools::new(&outset.ranges), identity));
         endpoints.restore().await?;
         datapath.join_cgroup(config.cgroup.as_deref());
-        let (peers_file, lists) = peers(&config.network, &config.node_name, &config.pod_cidrs);
-        let settings = Settings { config: config.network, own_ranges: config.pod_cidrs, mtu: config.mtu };
-        let network = Network::start(node, datapath, shaping, settings, lists.subscribe(), Rc::clone(&view)).await?;
+        let local = watch::Sender::new(local_to(&outset.ranges, &endpoints));
+        let Outset { addresses, lists, services, following, .. } = outset;
+        let settings = Settings { config: config.network, own_addresses: addresses, mtu: config.mtu };
+        let sources = Sources { lists, local: local.subscribe(), services };
+        let network = Network::start(node, datapath, shaping, settings, sources, Rc::clone(&view)).await?;
+        // Without a cluster whoever has come so far is ready.
+        let ready = watch::Sender::new(!matches!(following, Following::Cluster(_)));
         let app = Rc::new(App {
             endpoints,
             drops: Rc::default(),
+            install: keeper.as_ref().map(Keeper::view).unwrap_or_default(),
             network: view,
+            cluster: following.member().map(|member| member.tell(ready.subscribe())),
             tracer: Tracer::default(),
             flows: collector.report(),
             requests: RequestStats::default(),
@@ -155,10 +139,13 @@ impl Agent {
             events,
             collector,
             parking: parking.ok(),
+            keeper,
             health,
             network,
-            peers_file,
-            lists,
+            following,
+            local,
+            ready,
+            stopping,
             run_dir,
             _lock: lock,
         })
@@ -171,8 +158,9 @@ impl Agent {
     /// The socket cannot be made.
     pub async fn run(self, tasks: LocalSet, mut told_to_stop: impl AsyncFnMut()) -> Result<(), StartError> {
         let socket = listen(&self.run_dir)?;
-        let (stopping, watcher) = watch::channel(false);
-        let Self { app, events, collector, parking, health, network, peers_file, lists, run_dir, _lock } = self;
+        let Self { app, events, collector, parking, keeper, health, network, following, .. } = self;
+        let Self { local, ready, stopping, run_dir, _lock, .. } = self;
+        let (watcher, is_ready) = (stopping.subscribe(), ready.subscribe());
         let served = Rc::clone(&app);
         tasks
             .run_until(async {
@@ -183,14 +171,20 @@ impl Agent {
                 }
                 spawn_local(keep_whole(Rc::clone(&app), watcher.clone()));
                 spawn_local(network.run(watcher.clone()));
-                if let Some(file) = peers_file {
-                    spawn_local(file.follow(lists));
-                }
                 if let Some(listener) = health {
                     spawn_local(serve_health(Rc::clone(&app), listener, watcher.clone()));
                 }
+                if let Some(keeper) = keeper {
+                    spawn_local(keeper.run(ready.subscribe(), watcher.clone()));
+                }
+                match following {
+                    Following::Nothing => {}
+                    Following::File(file, lists) => drop(spawn_local(file.follow(lists))),
+                    Following::Cluster(member) => follow(&app, *member, local, ready, &watcher),
+                }
                 spawn_local(serve_socket(Rc::clone(&app), socket, watcher));
-                log::info!("ready after {} ms on {}", app.started.elapsed().as_millis(), run_dir.socket().display());
+                let state = if *is_ready.borrow() { "ready" } else { "listening" };
+                log::info!("{state} after {} ms on {}", app.started.elapsed().as_millis(), run_dir.socket().display());
                 notify(&[sd_notify::NotifyState::Ready]);
                 told_to_stop().await;
             })
@@ -214,13 +208,41 @@ impl Agent {
     }
 }
 
-/// The list of nodes as it is now, and where it comes from.
-fn peers(config: &NetworkConfig, name: &str, ranges: &[IpNet]) -> (Option<PeersFile>, watch::Sender<Listing>) {
-    let file = config.peers.clone();
-    let file = file.map(|path| PeersFile { path, own_name: name.to_owned(), own_ranges: ranges.to_vec() });
-    let alone = || Listing { known: Some(Arc::default()), problem: None };
-    let first = file.as_ref().map_or_else(alone, |file| file.read(&Listing::default()));
-    (file, watch::Sender::new(first))
+/// Does what a place in a cluster asks for, until the agent stops.
+fn follow(
+    app: &Rc<App<Host>>,
+    member: Member,
+    local: watch::Sender<Arc<[IpNet]>>,
+    ready: watch::Sender<bool>,
+    stopping: &watch::Receiver<bool>,
+) {
+    let Member { own, pods, report, troubles, cache, known, kept, .. } = member;
+    let (endpoints, node) = (Rc::clone(&app.endpoints), app.endpoints.kernel().node.clone());
+    let ranged = watch::Sender::new(endpoints.has_ranges());
+    // The kernel still has what an agent of this boot wrote.
+    let led = if kept { watch::channel(true).1 } else { app.network.led() };
+    let (is_ready, mut becomes_ready, started) = (ready.subscribe(), ready.subscribe(), app.started);
+    until(stopping, become_ready(ranged.subscribe(), led, ready));
+    until(stopping, async move {
+        if becomes_ready.wait_for(|ready| *ready).await.is_ok() {
+            log::info!("ready after {} ms", started.elapsed().as_millis());
+        }
+    });
+    until(stopping, report.run(is_ready));
+    until(stopping, follow_limits(Rc::clone(&endpoints), pods, Rc::clone(&troubles)));
+    let ranges = Ranges { node, endpoints, own, local, ranged, troubles, cache, known };
+    until(stopping, ranges.follow());
+}
+
+/// Runs it until the agent stops, if it lasts so long.
+fn until(stopping: &watch::Receiver<bool>, work: impl Future<Output = ()> + 'static) {
+    let mut stopping = stopping.clone();
+    spawn_local(async move {
+        tokio::select! {
+            () = work => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    });
 }
 
 async fn keep_whole(app: Rc<App<Host>>, mut stopping: watch::Receiver<bool>) {
@@ -234,21 +256,6 @@ async fn keep_whole(app: Rc<App<Host>>, mut stopping: watch::Receiver<bool>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
     }
-}
-
-/// Binds under another name first: whoever finds the socket finds it listening, and for root alone.
-fn listen(run_dir: &RunDir) -> Result<UnixListener, StartError> {
-    let (draft, path) = (run_dir.new_socket(), run_dir.socket());
-    let bound = match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => {
-            let before = umask(Mode::S_IXUSR | Mode::S_IRWXG | Mode::S_IRWXO);
-            let bound = UnixListener::bind(&draft);
-            umask(before);
-            bound.and_then(|listener| fs::rename(&draft, &path).map(|()| listener))
-        }
-    };
-    bound.map_err(|source| StartError::Socket { path, source })
 }
 
 fn notify(state: &[sd_notify::NotifyState<'_>]) {

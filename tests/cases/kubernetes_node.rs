@@ -1,0 +1,166 @@
+//! This node in its cluster: its object, its ranges, its pods' annotations.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use weft_tests::apiserver::{NODES, PODS};
+use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, launch, problems};
+use weft_tests::fabric::{Layout, Routing};
+use weft_tests::node::{Attach, Family};
+use weft_tests::site::Site;
+use weft_tests::traffic::ping::{self, Steady};
+use weft_tests::wait;
+
+/// Two nodes.
+fn two() -> Layout {
+    Layout::new(Routing::Overlay, Attach::preferred()).nodes(2)
+}
+
+#[test]
+fn limits_follow_the_annotations_of_a_pod() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let (server, first) = (cluster.server(), cluster.member(1));
+    let pod = cluster.pod(first, "shop", "web")?;
+    let set = |text: &str| {
+        let annotations = match text {
+            "" => json!({}),
+            text => json!({ "kubernetes.io/egress-bandwidth": text }),
+        };
+        server.edit(PODS, "shop", "web", |pod| pod["metadata"]["annotations"] = annotations)
+    };
+    let limit = || -> Result<Value> {
+        let list = first.weft(&["endpoint", "list"])?;
+        let of = |one: &&Value| one["key"]["containerId"] == *pod.attachment().container_id;
+        let found = list.as_array().into_iter().flatten().find(of).context("the endpoint")?;
+        Ok(found["bandwidth"]["egress"]["bitsPerSecond"].clone())
+    };
+    for (text, rate) in [("10M", json!(10_000_000)), ("20M", json!(20_000_000)), ("", Value::Null)] {
+        set(text)?;
+        wait::until("the limit is there", SOON, || Ok(limit()? == rate)).with_context(|| format!("{:?}", limit()))?;
+    }
+    set("fast")?;
+    let named = || {
+        let all = problems(first)?;
+        Ok(all.iter().any(|one| one.contains("shop/web") && one.contains("egress-bandwidth") && one.contains("fast")))
+    };
+    wait::until("a value that is none is named", SOON, named).with_context(|| format!("{:?}", problems(first)))?;
+    ensure!(limit()? == Value::Null);
+    set("30M")?;
+    wait::until("and put right", SOON, || Ok(limit()? == 30_000_000 && problems(first)?.is_empty())).map(drop)
+}
+
+#[test]
+fn an_annotation_counts_from_the_first_sight_of_a_pod() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let first = cluster.member(1);
+    let _pod = cluster.pod(first, "shop", "web")?;
+    first.node().stop_agent(Signal::SIGTERM)?;
+    cluster.server().edit(PODS, "shop", "web", |pod| {
+        pod["metadata"]["annotations"] = json!({ "kubernetes.io/ingress-bandwidth": "5M" });
+    })?;
+    first.node().start_agent()?;
+    let limited = || Ok(first.weft(&["endpoint", "list"])?[0]["bandwidth"]["ingress"]["bitsPerSecond"] == 5_000_000);
+    wait::until("what changed while the agent was away counts", SOON, limited)
+        .with_context(|| format!("{:?}", first.weft(&["endpoint", "list"])))
+        .map(drop)
+}
+
+#[test]
+fn a_node_without_ranges_says_what_to_set_and_goes_on_when_it_has_them() -> Result<()> {
+    let cluster = Cluster::lay(&Site::of_tests()?, two())?;
+    let (server, first) = (cluster.server(), cluster.member(1));
+    let ranges = cluster.stored(first)?["spec"].clone();
+    server.edit(NODES, "", "n1", |node| {
+        node["spec"]["podCIDR"] = Value::Null;
+        node["spec"]["podCIDRs"] = Value::Null;
+    })?;
+    launch(first)?;
+    let says = |words: &[&str]| {
+        let all = problems(first)?;
+        Ok(all.iter().any(|one| words.iter().all(|word| one.contains(word))))
+    };
+    wait::until("the remedy is told", SOON, || says(&["n1", "podCIDR", "--allocate-node-cidrs", "pod-cidr"]))
+        .with_context(|| format!("{:?}\n{}", problems(first), first.node().agent_log()))?;
+    ensure!(first.node().api("GET", "/readyz", None)?.status == 503);
+    ensure!(conflist(first).is_err(), "a network that has no addresses is announced");
+    let Err(refused) = cluster.run_pod(first, "shop", "web") else { bail!("an ADD without ranges") };
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains("code 11"), "{refused}");
+    ensure!(first.node().network().status(first.node().netns()).is_err(), "STATUS");
+
+    server.edit(NODES, "", "n1", |node| {
+        node["spec"]["podCIDR"] = ranges["podCIDR"].clone();
+        node["spec"]["podCIDRs"] = ranges["podCIDRs"].clone();
+    })?;
+    first.node().wait_ready(SOON)?;
+    wait::until("the network is announced", SOON, || Ok(conflist(first).is_ok()))?;
+    wait::until("all is well", SOON, || Ok(problems(first)?.is_empty()))?;
+    let pod = cluster.pod(first, "shop", "web")?;
+    ping::must_reach(first.node().netns(), pod.address(Family::V4)?).map(drop)
+}
+
+#[test]
+fn a_node_that_is_not_registered_says_so_and_starts_when_it_is() -> Result<()> {
+    let cluster = Cluster::lay(&Site::of_tests()?, two())?;
+    let (server, first) = (cluster.server(), cluster.member(1));
+    let object = cluster.stored(first)?;
+    server.remove(NODES, "", "n1")?;
+    launch(first)?;
+    wait::until("its name is told", SOON, || {
+        Ok(problems(first)?.iter().any(|one| one.contains("n1") && one.contains("node-name")))
+    })
+    .with_context(|| format!("{:?}", problems(first)))?;
+    server.put(object)?;
+    first.node().wait_ready(SOON)?;
+    wait::until("the network is announced", SOON, || Ok(conflist(first).is_ok())).map(drop)
+}
+
+#[test]
+fn ranges_may_change_under_running_pods() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let (server, first) = (cluster.server(), cluster.member(1));
+    let mut pods = vec![cluster.pod(first, "shop", "old")?, cluster.pod(cluster.member(2), "shop", "db")?];
+    let steady = Steady::start(pods[0].netns(), first.gateway(Family::V4), Duration::from_millis(2))?;
+    server.edit(NODES, "", "n1", |node| {
+        node["spec"]["podCIDR"] = "10.244.101.0/24".into();
+        node["spec"]["podCIDRs"] = json!(["10.244.101.0/24", "fd00:10:244:101::/64"]);
+    })?;
+    let moved = || {
+        let status = first.weft(&["status"])?;
+        let pools = status["pools"].as_array().cloned().unwrap_or_default();
+        Ok(pools.iter().any(|pool| pool.to_string().contains("10.244.101.0/24")))
+    };
+    wait::until("the pools are the new ones", SOON, moved)?;
+    let new = cluster.pod(first, "shop", "new")?;
+    ensure!(new.address(Family::V4)?.to_string().starts_with("10.244.101."), "{}", new.result());
+    for family in Family::BOTH {
+        ping::must_reach(pods[0].netns(), new.address(family)?).context("old to new")?;
+        wait::until("the other node knows the new range", SOON, || {
+            ping::ping(pods[1].netns(), new.address(family)?, 1).map(|report| report.lost() == 0)
+        })?;
+    }
+    pods.push(new);
+    let report = steady.stop()?;
+    ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);
+    let old = pods.remove(0);
+    old.del(first.node())?;
+    first.node().stop_agent(Signal::SIGTERM)?;
+    first.node().start_agent()?;
+    all_talk(&pods)
+}
+
+#[test]
+fn an_agent_without_a_server_starts_and_waits() -> Result<()> {
+    let cluster = Cluster::lay(&Site::of_tests()?, two())?;
+    cluster.server().stop();
+    let first = cluster.member(1);
+    launch(first)?;
+    thread::sleep(Duration::from_millis(500));
+    ensure!(conflist(first).is_err(), "announced before the ranges are known");
+    cluster.server().resume()?;
+    first.node().wait_ready(SOON)?;
+    wait::until("the network is announced", SOON, || Ok(conflist(first).is_ok())).map(drop)
+}
