@@ -45,6 +45,8 @@ enum Verb {
     VmTest(verb::vm_test::VmTest),
     /// Measure weft beside its peers
     Bench(verb::scenario::Scenario),
+    /// Run user scenarios on a Kubernetes cluster: --kubeconfig FILE
+    E2e(verb::scenario::Scenario),
     /// Check the layout rules
     Tidy,
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Test(test) => verb::test::run(&test),
         Verb::VmTest(args) => verb::vm_test::run(&args),
         Verb::Bench(scenario) => verb::scenario::run("weft-bench", Profile::Release, &scenario),
+        Verb::E2e(scenario) => verb::e2e::run(&scenario),
         Verb::Tidy => verb::tidy::run(),
     };
     match result {

@@ -12,7 +12,7 @@ use weft_tests::e2e::{self, Options};
 
 /// Runs user scenarios in pods of a cluster, tells of each, and removes what it made, also when interrupted.
 ///
-/// The test pods run weft's own image as its DaemonSet names it; no registry, no exec and no way from here to a pod
+/// The test pods run weft's own image, the installed one; no registry, no exec and no way from here to a pod
 /// is needed. Exit code 0 when nothing failed, 1 when something did.
 #[derive(Debug, Parser)]
 #[command(name = "weft-e2e", version)]

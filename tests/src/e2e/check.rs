@@ -91,7 +91,7 @@ impl Check {
     }
 
     /// The same, whomever the servers see.
-    pub(super) fn from_anybody(self) -> Self {
+    pub(super) fn seeing_anybody(self) -> Self {
         let wanted = match self.wanted {
             Wanted::Servers { names, .. } => Wanted::Servers { names, client: Client::Anybody },
             other => other,

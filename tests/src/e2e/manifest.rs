@@ -141,18 +141,29 @@ fn container(name: &str, image: &str, words: &[impl AsRef<str>]) -> Value {
     })
 }
 
+/// How a service is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By an address of its own.
+    #[default]
+    ClusterIp,
+    /// By a port of every node as well.
+    NodePort,
+    /// The same, but only pods of the node that was asked answer.
+    NodePortLocal,
+    /// By its pods' addresses alone.
+    Headless,
+}
+
 /// How a service behaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ServicePlan<'a> {
     pub(super) name: &'a str,
     /// Label that its pods bear.
     pub(super) label: (&'a str, &'a str),
-    pub(super) node_port: bool,
-    /// Whether only pods of the node that was asked answer.
-    pub(super) local: bool,
+    pub(super) kind: Kind,
     /// Whether a client always gets the same pod.
     pub(super) sticky: bool,
-    pub(super) headless: bool,
 }
 
 impl ServicePlan<'_> {
@@ -161,18 +172,18 @@ impl ServicePlan<'_> {
         let mut spec = json!({
             "selector": { self.label.0: self.label.1 },
             "ipFamilyPolicy": "PreferDualStack",
-            "type": if self.node_port { "NodePort" } else { "ClusterIP" },
+            "type": if matches!(self.kind, Kind::NodePort | Kind::NodePortLocal) { "NodePort" } else { "ClusterIP" },
             // A pod that asks itself is not ready any more once it has asked.
             "publishNotReadyAddresses": true,
             "ports": [port("TCP"), port("UDP")],
         });
-        if self.local {
+        if self.kind == Kind::NodePortLocal {
             spec["externalTrafficPolicy"] = json!("Local");
         }
         if self.sticky {
             spec["sessionAffinity"] = json!("ClientIP");
         }
-        if self.headless {
+        if self.kind == Kind::Headless {
             spec["clusterIP"] = json!("None");
         }
         serde_json::from_value(json!({ "metadata": { "name": self.name }, "spec": spec })).context("make a service")
@@ -208,7 +219,7 @@ mod tests {
         let pod = PodPlan { host_port: Some(81), ..PodPlan::server("s", &place()) }.pod("weft:1").unwrap();
         let ports = pod.spec.unwrap().containers[0].ports.clone().unwrap();
         assert!(ports.iter().all(|port| port.host_port == Some(81) && port.container_port == 8080));
-        let plan = ServicePlan { name: "s", label: ("server", "s"), headless: true, ..ServicePlan::default() };
+        let plan = ServicePlan { name: "s", label: ("server", "s"), kind: Kind::Headless, ..ServicePlan::default() };
         assert_eq!(plan.service().unwrap().spec.unwrap().cluster_ip.as_deref(), Some("None"));
     }
 }

@@ -32,7 +32,7 @@ use stage::Stage;
 pub struct Options {
     /// How to reach the cluster.
     pub kubeconfig: PathBuf,
-    /// Image of the test pods; weft's own, as its DaemonSet names it, where none is given.
+    /// Image of the test pods; weft's own, as its `DaemonSet` names it, where none is given.
     pub image: Option<String>,
     /// Namespace of the test pods, which must not exist; one with a new name where none is given.
     pub namespace: Option<String>,
@@ -74,9 +74,9 @@ async fn perform(stage: &Stage, chosen: &[&Scenario], tell: &impl Fn(&str)) -> R
     for scenario in chosen {
         tell(&format!("{:<18} {}", scenario.name, scenario.what));
         let started = Instant::now();
-        let verdict = match timeout(scenario.limit(), (scenario.run)(stage, &cast)).await {
+        let verdict = match timeout(scenario::LIMIT, (scenario.run)(stage, &cast)).await {
             Ok(verdict) => verdict.unwrap_or_else(|error| Verdict::Failed(format!("{error:#}"))),
-            Err(_) => Verdict::Failed(format!("not over within {:?}", scenario.limit())),
+            Err(_) => Verdict::Failed(format!("not over within {:?}", scenario::LIMIT)),
         };
         let line = Line::new(scenario.name, verdict, started.elapsed());
         tell(&format!("{:<18} {}", "", line.told()));

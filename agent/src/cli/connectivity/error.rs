@@ -1,6 +1,6 @@
 //! What can go wrong between a client and a server.
 
-use std::io;
+use std::{fmt, io};
 
 use weft_cni::client::ClientError;
 
@@ -40,8 +40,7 @@ pub(in crate::cli) enum ConnectivityError {
 }
 
 impl ConnectivityError {
-    pub(super) fn io(act: &'static str, with: impl ToString) -> impl FnOnce(io::Error) -> Self {
-        let with = with.to_string();
-        move |source| Self::Io { act, with, source }
+    pub(super) fn io(act: &'static str, with: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { act, with: with.to_string(), source }
     }
 }

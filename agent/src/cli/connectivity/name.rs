@@ -39,8 +39,8 @@ pub(super) fn resolve(question: &Resolve) -> Result<Vec<IpAddr>, ConnectivityErr
 fn search(resolver: &Resolver, server: SocketAddr, question: &Resolve) -> Result<Vec<IpAddr>, ConnectivityError> {
     let mut why = "there is none";
     for name in resolver.candidates(&question.name) {
-        let id =
-            SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.subsec_nanos() as u16 ^ (time.as_secs() as u16));
+        let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.subsec_nanos());
+        let id = u16::try_from(nanos & 0xffff).unwrap_or_default();
         let kind = if question.ipv6 { TYPE_AAAA } else { TYPE_A };
         let query = query(id, &name, kind).ok_or_else(|| ConnectivityError::Name { name: name.clone() })?;
         match read(id, kind, &ask(server, question.over, &query)?) {
@@ -89,7 +89,7 @@ impl Resolver {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    resolver.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()))
+                    resolver.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
                 }
                 Some("search") => resolver.search = words.map(str::to_owned).collect(),
                 _ => {}

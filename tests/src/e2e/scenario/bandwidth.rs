@@ -60,7 +60,7 @@ pub(super) async fn from_the_start(stage: &Stage, cast: &Cast) -> Result<Verdict
         let mean = near(key, rates.get(BURST..).unwrap_or_default(), megabits)?;
         told.push(format!("{mean:.1} of {megabits} Mbit/s {}", if way == Way::Out { "out" } else { "in" }));
     }
-    passed(told.join(", "))
+    Ok(passed(told.join(", ")))
 }
 
 pub(super) async fn changed(stage: &Stage, cast: &Cast) -> Result<Verdict> {
@@ -87,7 +87,7 @@ pub(super) async fn changed(stage: &Stage, cast: &Cast) -> Result<Verdict> {
         let after = near(&format!("{key} after the change"), &rates[rates.len().saturating_sub(NEW)..], 30)?;
         told.push(format!("{before:.1} then {after:.1} Mbit/s {}", if way == Way::Out { "out" } else { "in" }));
     }
-    passed(format!("10M changed to 30M: {}", told.join(", ")))
+    Ok(passed(format!("10M changed to 30M: {}", told.join(", "))))
 }
 
 #[cfg(test)]

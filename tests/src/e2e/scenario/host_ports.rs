@@ -31,5 +31,5 @@ pub(super) async fn everywhere(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     }
     let right = stage.ask(asking).await;
     stage.pods().delete("ported").await?;
-    passed(format!("{} answers over TCP and UDP, loopback of the node too", right?))
+    Ok(passed(format!("{} answers over TCP and UDP, loopback of the node too", right?)))
 }

@@ -45,7 +45,7 @@ pub(super) async fn probes(stage: &Stage, _: &Cast) -> Result<Verdict> {
         ensure!(restarts(&pod) == 0, "{name} was restarted: its liveness probe failed");
         stage.pods().delete(name).await?;
     }
-    passed(format!("{} pods ready after {:.1} s and not restarted since", names.len(), ready.as_secs_f64()))
+    Ok(passed(format!("{} pods ready after {:.1} s and not restarted since", names.len(), ready.as_secs_f64())))
 }
 
 pub(super) async fn gone(stage: &Stage, _: &Cast) -> Result<Verdict> {
@@ -62,7 +62,7 @@ pub(super) async fn gone(stage: &Stage, _: &Cast) -> Result<Verdict> {
     };
     let checks: Vec<_> = silent(Transport::Tcp).chain(silent(Transport::Udp)).collect();
     stage.ask((0..stage.places().len()).map(|at| Asking::pod(at, checks.clone())).collect()).await?;
-    passed(format!("{last:?} is silent for pods of every node"))
+    Ok(passed(format!("{last:?} is silent for pods of every node")))
 }
 
 /// Pods on a node that have an address of their own.
@@ -117,7 +117,7 @@ pub(super) async fn many(stage: &Stage, _: &Cast) -> Result<Verdict> {
         ensure!(condition(&node, "Ready") == Some("True"), "{} is not Ready any more", place.name);
     }
     let told = if told.is_empty() { "the agents' sockets were not found".to_owned() } else { told.join(", ") };
-    passed(format!("{count} pods ready after {:.1} s, {} addresses; gone: {told}", up.as_secs_f64(), known.len()))
+    Ok(passed(format!("{count} pods ready after {:.1} s, {} addresses; gone: {told}", up.as_secs_f64(), known.len())))
 }
 
 /// Waits until the agent holds no more leases than before.

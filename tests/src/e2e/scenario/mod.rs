@@ -29,12 +29,8 @@ pub(super) struct Scenario {
     pub(super) run: for<'a> fn(&'a Stage, &'a Cast) -> Running<'a>,
 }
 
-impl Scenario {
-    /// How long it may take: its pods have to start and to go, some of them one after the other.
-    pub(super) fn limit(&self) -> Duration {
-        Duration::from_secs(600)
-    }
-}
+/// How long one may take: its pods have to start and to go, some of them one after the other.
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
 macro_rules! scenarios {
     ($($name:literal $run:path: $what:literal,)*) => {
@@ -90,8 +86,8 @@ fn no_weft() -> Verdict {
     Verdict::NotApplicable("weft is not installed".to_owned())
 }
 
-fn passed(detail: impl Into<String>) -> Result<Verdict> {
-    Ok(Verdict::Passed(detail.into()))
+fn passed(detail: impl Into<String>) -> Verdict {
+    Verdict::Passed(detail.into())
 }
 
 /// `IPv4`, `IPv6` or both.

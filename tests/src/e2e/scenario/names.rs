@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use weft_agent::connectivity::{Answer, Question, Resolve, Transport};
 
 use super::passed;
-use crate::e2e::manifest::{PodPlan, ServicePlan};
+use crate::e2e::manifest::{Kind, PodPlan, ServicePlan};
 use crate::e2e::report::Verdict;
 use crate::e2e::stage::{Cast, Stage};
 
@@ -20,7 +20,8 @@ pub(super) async fn dns(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     }
     let named =
         stage.service(&ServicePlan { name: "named", label: ("server", "a1"), ..ServicePlan::default() }).await?;
-    let plan = ServicePlan { name: "headless", label: ("group", "web"), headless: true, ..ServicePlan::default() };
+    let plan =
+        ServicePlan { name: "headless", label: ("group", "web"), kind: Kind::Headless, ..ServicePlan::default() };
     stage.service(&plan).await?;
     let web = cast.pods.iter().filter(|server| server.name != "a2");
     let pods: Vec<_> = web.flat_map(|server| server.addresses.clone()).collect();
@@ -51,5 +52,5 @@ pub(super) async fn dns(stage: &Stage, cast: &Cast) -> Result<Verdict> {
             ensure!(got.as_ref() == Ok(addresses), "pod on {} -> {what}: {got:?}, not {addresses:?}", place.name);
         }
     }
-    passed(format!("{} answers", wanted.len() * stage.places().len()))
+    Ok(passed(format!("{} answers", wanted.len() * stage.places().len())))
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{one_node_only, passed};
 use crate::e2e::check::{Asking, Check, Client};
-use crate::e2e::manifest::ServicePlan;
+use crate::e2e::manifest::{Kind, ServicePlan};
 use crate::e2e::report::Verdict;
 use crate::e2e::service::Made;
 use crate::e2e::stage::{Cast, Stage};
@@ -26,14 +26,14 @@ fn at_node(stage: &Stage, at: usize, made: &Made, names: &[&str], client: &Clien
 
 pub(super) async fn everywhere(stage: &Stage, _: &Cast) -> Result<Verdict> {
     let names: &[&str] = if stage.places().len() > 1 { &["a1", "b1"] } else { &["a1"] };
-    let plan = ServicePlan { name: "ported", label: ("group", "web"), node_port: true, ..ServicePlan::default() };
+    let plan = ServicePlan { name: "ported", label: ("group", "web"), kind: Kind::NodePort, ..ServicePlan::default() };
     let made = stage.service(&plan).await?;
     let nodes = 0..stage.places().len();
     let asked = |at| at_node(stage, at, &made, names, &Client::Anybody);
     let checks: Vec<_> = nodes.clone().flat_map(asked).collect();
     let asking = nodes.flat_map(|at| [Asking::pod(at, checks.clone()), Asking::host(at, checks.clone())]).collect();
     let right = stage.ask(asking).await?;
-    passed(format!("{right} times 20 connections or datagrams, from pods and nodes, to every node"))
+    Ok(passed(format!("{right} times 20 connections or datagrams, from pods and nodes, to every node")))
 }
 
 pub(super) async fn local(stage: &Stage, _: &Cast) -> Result<Verdict> {
@@ -42,10 +42,10 @@ pub(super) async fn local(stage: &Stage, _: &Cast) -> Result<Verdict> {
     }
     let label = ("server", "b1");
     let made = stage
-        .service(&ServicePlan { name: "local", label, node_port: true, local: true, ..ServicePlan::default() })
+        .service(&ServicePlan { name: "local", label, kind: Kind::NodePortLocal, ..ServicePlan::default() })
         .await?;
     // The node of the pod is asked from the other one: the way of a client outside.
     let checks = at_node(stage, 1, &made, &["b1"], &Client::AskerOrNode);
     let right = stage.ask(vec![Asking::host(0, checks.clone()), Asking::pod(0, checks)]).await?;
-    passed(format!("{right} answers, client's address kept"))
+    Ok(passed(format!("{right} answers, client's address kept")))
 }

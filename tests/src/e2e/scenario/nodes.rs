@@ -24,7 +24,7 @@ pub(super) async fn ready(stage: &Stage, _: &Cast) -> Result<Verdict> {
         let name = node.name_any();
         for (kind, wanted) in [("Ready", "True"), ("NetworkUnavailable", "False")] {
             match condition(node, kind) {
-                Some(state) if state == wanted => {}
+                Some(is) if is == wanted => {}
                 other => wrong.push(format!("{name}: {kind} is {}, not {wanted}", other.unwrap_or("not there"))),
             }
         }
@@ -38,7 +38,7 @@ pub(super) async fn ready(stage: &Stage, _: &Cast) -> Result<Verdict> {
     for (at, place) in stage.places().iter().enumerate() {
         if let Some(state) = stage.agent(at).await? {
             ensure!(state.ready, "the agent of {} is not ready: {}", place.name, state.problems.join("; "));
-            let proxy = state.proxy.map_or_else(|| "not known".to_owned(), |mode| mode);
+            let proxy = state.proxy.unwrap_or_else(|| "not known".to_owned());
             let problems = state.problems.join("; ");
             told.push(
                 format!("{}: {} peers, kube-proxy {proxy} {problems}", place.name, state.peers).trim().to_owned(),
@@ -47,5 +47,5 @@ pub(super) async fn ready(stage: &Stage, _: &Cast) -> Result<Verdict> {
     }
     let others = cluster.nodes - agents.len();
     let others = if others == 0 { String::new() } else { format!(", {others} without an agent") };
-    passed(format!("{} nodes{others}; {}", agents.len(), told.join(", ")))
+    Ok(passed(format!("{} nodes{others}; {}", agents.len(), told.join(", "))))
 }

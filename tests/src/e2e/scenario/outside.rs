@@ -36,7 +36,7 @@ pub(super) async fn api_server(stage: &Stage, _: &Cast) -> Result<Verdict> {
             }
         }
     }
-    passed(format!("TLS by {:?}, {}", stage.cluster().api, told.join(", ")))
+    Ok(passed(format!("TLS by {:?}, {}", stage.cluster().api, told.join(", "))))
 }
 
 pub(super) async fn world(stage: &Stage, _: &Cast) -> Result<Verdict> {
@@ -52,5 +52,5 @@ pub(super) async fn world(stage: &Stage, _: &Cast) -> Result<Verdict> {
             other => bail!("pod on {} -> {world}: {other:?}", stage.places()[at].name),
         }
     }
-    passed(format!("{world} answers pods of every node"))
+    Ok(passed(format!("{world} answers pods of every node")))
 }

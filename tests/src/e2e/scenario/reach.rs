@@ -32,7 +32,7 @@ pub(super) async fn addresses(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     let sizes: Vec<_> = cast.pods.iter().map(|server| server.addresses.len()).collect();
     ensure!(sizes.iter().all(|size| *size == sizes[0]), "some pods have more addresses than others: {known:?}");
     let told: Vec<_> = known.iter().map(|(address, name)| format!("{name} {address}")).collect();
-    passed(format!("{}: {}", families(known.keys()), told.join(", ")))
+    Ok(passed(format!("{}: {}", families(known.keys()), told.join(", "))))
 }
 
 /// Asks all addresses of a server.
@@ -42,7 +42,7 @@ fn all(server: &Server, client: &Client) -> Vec<Check> {
 
 pub(super) async fn same_node(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     let right = stage.ask(vec![Asking::pod(0, all(cast.neighbour(), &Client::Asker))]).await?;
-    passed(format!("{right} answers over TCP and UDP, {}, source kept", families(&cast.neighbour().addresses)))
+    Ok(passed(format!("{right} answers over TCP and UDP, {}, source kept", families(&cast.neighbour().addresses))))
 }
 
 pub(super) async fn across(stage: &Stage, cast: &Cast) -> Result<Verdict> {
@@ -52,7 +52,7 @@ pub(super) async fn across(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     let there = Asking::pod(0, all(cast.on(1), &Client::Asker));
     let back = Asking::pod(1, all(cast.on(0), &Client::Asker));
     let right = stage.ask(vec![there, back]).await?;
-    passed(format!("{right} answers over TCP and UDP, {}, source kept", families(&cast.on(1).addresses)))
+    Ok(passed(format!("{right} answers over TCP and UDP, {}, source kept", families(&cast.on(1).addresses))))
 }
 
 pub(super) async fn first_packet(stage: &Stage, cast: &Cast) -> Result<Verdict> {
@@ -75,7 +75,7 @@ pub(super) async fn first_packet(stage: &Stage, cast: &Cast) -> Result<Verdict> 
             other => bail!("a new pod of {name} had no answer within {PATIENCE_MS} ms: {other:?}"),
         }
     }
-    passed(format!("first attempt answered, after the start of the pod's process: {}", times.join(", ")))
+    Ok(passed(format!("first attempt answered, after the start of the pod's process: {}", times.join(", "))))
 }
 
 pub(super) async fn large(stage: &Stage, cast: &Cast) -> Result<Verdict> {
@@ -103,14 +103,14 @@ pub(super) async fn large(stage: &Stage, cast: &Cast) -> Result<Verdict> {
         Answer::Echo(sizes) => format!("{sizes:?} bytes of UDP fill a packet"),
         other => bail!("the MTU could not be read: {other:?}"),
     };
-    passed(format!("{right} answers; {filled}"))
+    Ok(passed(format!("{right} answers; {filled}")))
 }
 
 pub(super) async fn host_to_pod(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     let servers = |_: usize| cast.pods.iter().filter(|server| server.name != "a2");
     let checks = |at| servers(at).flat_map(|server| all(server, &Client::Anybody)).collect();
     let right = stage.ask((0..stage.places().len()).map(|at| Asking::host(at, checks(at))).collect()).await?;
-    passed(format!("{right} answers over TCP and UDP"))
+    Ok(passed(format!("{right} answers over TCP and UDP")))
 }
 
 pub(super) async fn pod_to_node(stage: &Stage, cast: &Cast) -> Result<Verdict> {
@@ -127,5 +127,5 @@ pub(super) async fn pod_to_node(stage: &Stage, cast: &Cast) -> Result<Verdict> {
         servers.collect()
     };
     let right = stage.ask((0..stage.places().len()).map(|at| Asking::pod(at, checks(at))).collect()).await?;
-    passed(format!("{right} answers over TCP and UDP"))
+    Ok(passed(format!("{right} answers over TCP and UDP")))
 }

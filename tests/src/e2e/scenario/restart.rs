@@ -130,8 +130,8 @@ impl Streams {
                 longest = longest.max(told.longest_ms);
             }
         }
-        passed(format!(
+        Ok(passed(format!(
             "{messages} messages and {datagrams} datagrams, none lost, the slowest answer after {longest} ms"
-        ))
+        )))
     }
 }
