@@ -19,6 +19,8 @@ pub(crate) enum Lack {
     Stops(&'static str),
     /// This feature is missing.
     Costs(&'static str),
+    /// This is missing, and a container is better off without the right.
+    Spares(&'static str),
 }
 
 const SYS_ADMIN: u32 = 21;
@@ -38,7 +40,7 @@ pub(crate) const ALL: [Capability; 5] = [
         "CAP_SYS_PTRACE",
         19,
         false,
-        Lack::Costs("an error about a port that is taken names the user of the process that has it, not the process"),
+        Lack::Spares("an error about a port that is taken names the user of the process that has it, not the process"),
     ),
 ];
 
@@ -70,7 +72,18 @@ pub(crate) fn fatal_lacks(effective: u64) -> Vec<String> {
     lacks
         .filter_map(|capability| match capability.lack {
             Lack::Stops(what) => Some(format!("{} ({what})", capability.name)),
-            Lack::Costs(_) => None,
+            Lack::Costs(_) | Lack::Spares(_) => None,
+        })
+        .collect()
+}
+
+/// What the agent runs without, a sentence each.
+pub(crate) fn warnings(effective: u64) -> Vec<String> {
+    let lacks = ALL.iter().filter(|capability| !capability.is_in(effective));
+    lacks
+        .filter_map(|capability| match capability.lack {
+            Lack::Costs(what) => Some(format!("{what}, because weft-agent lacks {}: grant it", capability.name)),
+            Lack::Stops(_) | Lack::Spares(_) => None,
         })
         .collect()
 }
@@ -92,6 +105,9 @@ mod tests {
         let lacks = fatal_lacks(1 << 12).join(", ");
         assert_eq!(lacks, "CAP_BPF (maps and programs), CAP_PERFMON (programs that read packets in place)");
         assert!(fatal_lacks(1 << 39 | 1 << 38)[0].starts_with("CAP_NET_ADMIN ("));
+        assert_eq!(warnings(u64::MAX ^ 1 << 19), Vec::<String>::new());
+        let warnings = warnings(u64::MAX ^ 1 << 13);
+        assert!(warnings[0].contains("fragments") && warnings[0].contains("CAP_NET_RAW"), "{warnings:?}");
         assert!(RESOURCE.is_in(1 << 24) && !RESOURCE.is_in(1 << SYS_ADMIN));
     }
 }

@@ -41,16 +41,6 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
     // First of all, so that nobody is told to use what goes away below.
     let mut errors: Vec<_> =
         install::remove(&config.install, &run_dir).iter().map(|error| text::chain(error)).collect();
-    if let Some(kubernetes) = &config.kubernetes
-        && let Err(error) = k8s::withdraw(kubernetes, &config.node_name).await
-    {
-        errors.push(format!(
-            "condition of node {}: the API server {} {}",
-            config.node_name,
-            kubernetes.api_server,
-            text::chain(&error)
-        ));
-    }
     let expedite = Expedite::new(true, run_dir.path());
     let endpoints: Vec<_> = Store::new(run_dir.attachments()).peek().iter().filter_map(Record::endpoint).collect();
     // The programs go while the devices are there to take them off.
@@ -63,6 +53,13 @@ pub async fn clean_up(config: &CleanupConfig) -> Result<(), CleanupError> {
     // Records last: they tell a second attempt what there is.
     if errors.is_empty() {
         errors.extend(remove_files(&run_dir).iter().map(ToString::to_string));
+    }
+    // The API server may be away for long, and nothing on the node waits for it.
+    if let Some(kubernetes) = &config.kubernetes
+        && let Err(error) = k8s::withdraw(kubernetes, &config.node_name).await
+    {
+        let (name, why) = (&config.node_name, text::chain(&error));
+        errors.push(format!("node {name} keeps the condition NetworkUnavailable that weft has set: {why}"));
     }
     if errors.is_empty() { Ok(()) } else { Err(CleanupError::Left(errors)) }
 }

@@ -11,6 +11,7 @@ use weft_cni::api::{
     Bandwidth, BandwidthStatus, Exhausted, Flows, LimitUse, MapInfo, Mapping, PortMapping, PortsStatus, VerdictCount,
 };
 
+use crate::capability;
 use crate::datapath::{Datapath, DatapathError};
 use crate::endpoint::Endpoint;
 use crate::flow::{self, Timeouts};
@@ -233,7 +234,8 @@ impl Kernel for Host {
     }
 
     fn warnings(&self) -> Vec<String> {
-        [self.datapath.warnings(), self.node.warnings()].concat()
+        let lacks = capability::warnings(capability::effective());
+        [self.datapath.warnings(), self.node.warnings(), lacks].concat()
     }
 
     fn boottime(&self) -> Duration {

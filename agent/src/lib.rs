@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod cli;
 mod cluster;
 pub mod config;
+pub mod connectivity;
 pub mod datapath;
 pub mod endpoint;
 pub mod flow;

@@ -1,18 +1,14 @@
 //! What the agent learns of its cluster by watching it, and what it does when it cannot.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use weft_tests::apiserver::{NODES, PODS};
-use weft_tests::cluster::{
-    self, Cluster, SOON, all_talk, conflist, knows, peers, problems, put_stranger, service, status,
-};
-use weft_tests::fabric::{Layout, Member, Routing};
+use serde_json::json;
+use weft_tests::apiserver::NODES;
+use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, knows, node, peers, problems, put_stranger, status};
+use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::{Attach, Family};
-use weft_tests::site::Site;
 use weft_tests::traffic::ping::{self, Steady};
 use weft_tests::{on_both_routings, wait};
 

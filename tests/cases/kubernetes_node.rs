@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_tests::apiserver::{NODES, PODS};
-use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, launch, problems};
+use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, launch, pod, problems, status};
+use weft_tests::exec;
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::{Attach, Family};
 use weft_tests::site::Site;
@@ -35,7 +36,7 @@ fn limits_follow_the_annotations_of_a_pod() -> Result<()> {
         let list = first.weft(&["endpoint", "list"])?;
         let of = |one: &&Value| one["key"]["containerId"] == *pod.attachment().container_id;
         let found = list.as_array().into_iter().flatten().find(of).context("the endpoint")?;
-        Ok(found["bandwidth"]["egress"]["bitsPerSecond"].clone())
+        Ok(found["endpoint"]["bandwidth"]["egress"]["rate"].clone())
     };
     for (text, rate) in [("10M", json!(10_000_000)), ("20M", json!(20_000_000)), ("", Value::Null)] {
         set(text)?;
@@ -62,7 +63,7 @@ fn an_annotation_counts_from_the_first_sight_of_a_pod() -> Result<()> {
         pod["metadata"]["annotations"] = json!({ "kubernetes.io/ingress-bandwidth": "5M" });
     })?;
     first.node().start_agent()?;
-    let limited = || Ok(first.weft(&["endpoint", "list"])?[0]["bandwidth"]["ingress"]["bitsPerSecond"] == 5_000_000);
+    let limited = || Ok(first.weft(&["endpoint", "list"])?[0]["endpoint"]["bandwidth"]["ingress"]["rate"] == 5_000_000);
     wait::until("what changed while the agent was away counts", SOON, limited)
         .with_context(|| format!("{:?}", first.weft(&["endpoint", "list"])))
         .map(drop)
@@ -84,7 +85,7 @@ fn a_node_without_ranges_says_what_to_set_and_goes_on_when_it_has_them() -> Resu
     };
     wait::until("the remedy is told", SOON, || says(&["n1", "podCIDR", "--allocate-node-cidrs", "pod-cidr"]))
         .with_context(|| format!("{:?}\n{}", problems(first), first.node().agent_log()))?;
-    ensure!(first.node().api("GET", "/readyz", None)?.status == 503);
+    ensure!(first.node().api("GET", "/v1/status", None)?.json["ready"] == false);
     ensure!(conflist(first).is_err(), "a network that has no addresses is announced");
     let Err(refused) = cluster.run_pod(first, "shop", "web") else { bail!("an ADD without ranges") };
     let refused = format!("{refused:#}");
@@ -129,7 +130,7 @@ fn ranges_may_change_under_running_pods() -> Result<()> {
         node["spec"]["podCIDRs"] = json!(["10.244.101.0/24", "fd00:10:244:101::/64"]);
     })?;
     let moved = || {
-        let status = first.weft(&["status"])?;
+        let status = first.node().api("GET", "/v1/status", None)?.json;
         let pools = status["pools"].as_array().cloned().unwrap_or_default();
         Ok(pools.iter().any(|pool| pool.to_string().contains("10.244.101.0/24")))
     };
@@ -163,4 +164,63 @@ fn an_agent_without_a_server_starts_and_waits() -> Result<()> {
     cluster.server().resume()?;
     first.node().wait_ready(SOON)?;
     wait::until("the network is announced", SOON, || Ok(conflist(first).is_ok())).map(drop)
+}
+
+#[test]
+fn pods_of_another_plugin_are_left_alone_and_told_of() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let (server, first) = (cluster.server(), cluster.member(1));
+    let ours = cluster.pod(first, "shop", "ours")?;
+    let running = |name: &str, address: &str, host_network: bool| {
+        server.put(pod("shop", name, "n1"))?;
+        server.edit(PODS, "shop", name, |pod| {
+            pod["spec"]["hostNetwork"] = host_network.into();
+            pod["status"] = json!({ "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] });
+        })
+    };
+    running("ours", &ours.address(Family::V4)?.to_string(), false)?;
+    running("theirs", "10.88.0.7", false)?;
+    running("host", &first.address(Family::V4).to_string(), true)?;
+    let unmanaged = || Ok(status(first)?["unmanaged"].clone());
+    let only = json!([{ "namespace": "shop", "name": "theirs", "addresses": ["10.88.0.7"] }]);
+    wait::until("it is told of", SOON, || Ok(unmanaged()? == only)).with_context(|| format!("{:?}", unmanaged()))?;
+    ensure!(first.node().api("GET", "/v1/endpoints", None)?.json.as_array().map(Vec::len) == Some(1));
+    server.remove(PODS, "shop", "theirs")?;
+    wait::until("it is forgotten", SOON, || Ok(unmanaged()?.is_null())).map(drop)
+}
+
+#[test]
+fn a_second_agent_on_a_node_says_so_and_leaves() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let first = cluster.member(1);
+    let pods = [cluster.pod(first, "shop", "web")?, cluster.pod(cluster.member(2), "shop", "db")?];
+    let steady = Steady::start(pods[0].netns(), pods[1].address(Family::V4)?, Duration::from_millis(2))?;
+    let mut second = first.node().agent_command()?;
+    second.args(first.node().dir_flags());
+    let output = first.node().netns().enter(|| exec::output(&mut second, &[]))??;
+    let said = output.complaint();
+    ensure!(output.status.code() == Some(1), "{said}");
+    let holder = format!("(pid {})", first.node().agent_pid()?);
+    ensure!(said.contains("another agent already runs on") && said.contains(&holder), "{said}");
+    ensure!(problems(first)?.is_empty() && status(first)?["connected"] == true);
+    let report = steady.stop()?;
+    ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);
+    all_talk(&pods)
+}
+
+#[test]
+fn a_pod_whose_namespace_vanished_while_the_agent_was_away_is_released() -> Result<()> {
+    let cluster = Cluster::start(two())?;
+    let first = cluster.member(1);
+    let stays = cluster.pod(first, "shop", "stays")?;
+    let goes = cluster.pod(first, "shop", "goes")?;
+    first.node().stop_agent(Signal::SIGKILL)?;
+    drop(goes);
+    first.node().start_agent()?;
+    let names = || {
+        let list = first.node().api("GET", "/v1/endpoints", None)?.json;
+        Ok(list.as_array().into_iter().flatten().map(|one| one["pod"]["name"].to_string()).collect::<Vec<_>>())
+    };
+    wait::until("it is released", SOON, || Ok(names()? == ["\"stays\""])).with_context(|| format!("{:?}", names()))?;
+    ping::must_reach(first.node().netns(), stays.address(Family::V4)?).map(drop)
 }

@@ -21,5 +21,6 @@ mod program_record;
 mod program_return;
 mod program_round_trip;
 mod program_source;
+mod program_stack;
 mod program_to_pod;
 mod program_wire;

@@ -1,7 +1,9 @@
 //! `cargo xtask`: weft's build, test and release tasks.
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on panics"))]
 
+mod cross;
 mod ebpf;
+mod image;
 mod install;
 mod process;
 mod tidy;
@@ -33,6 +35,8 @@ enum Verb {
     LintEbpf,
     /// Build the release binaries: target/dist
     Dist,
+    /// Make the container image
+    Image(verb::image::ImageArgs),
     /// Show three pods that join, talk and leave
     Demo(verb::scenario::Scenario),
     /// Run every test
@@ -41,6 +45,8 @@ enum Verb {
     VmTest(verb::vm_test::VmTest),
     /// Measure weft beside its peers
     Bench(verb::scenario::Scenario),
+    /// Run user scenarios on a Kubernetes cluster: --kubeconfig FILE
+    E2e(verb::scenario::Scenario),
     /// Check the layout rules
     Tidy,
 }
@@ -52,10 +58,12 @@ fn main() -> ExitCode {
         Verb::BuildEbpf => verb::build_ebpf::run(),
         Verb::LintEbpf => verb::lint_ebpf::run(),
         Verb::Dist => verb::dist::run(),
+        Verb::Image(args) => verb::image::run(&args),
         Verb::Demo(scenario) => verb::scenario::run("weft-demo", Profile::Dev, &scenario),
         Verb::Test(test) => verb::test::run(&test),
         Verb::VmTest(args) => verb::vm_test::run(&args),
         Verb::Bench(scenario) => verb::scenario::run("weft-bench", Profile::Release, &scenario),
+        Verb::E2e(scenario) => verb::e2e::run(&scenario),
         Verb::Tidy => verb::tidy::run(),
     };
     match result {

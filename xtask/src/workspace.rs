@@ -22,7 +22,12 @@ pub(crate) fn dist() -> PathBuf {
 
 /// Whose binaries are tested: `WEFT_DIST`, as the tests themselves understand it, else the release's.
 pub(crate) fn tested() -> PathBuf {
-    env::var_os("WEFT_DIST").map_or_else(dist, PathBuf::from)
+    named().unwrap_or_else(dist)
+}
+
+/// The directory of binaries that `WEFT_DIST` names.
+pub(crate) fn named() -> Option<PathBuf> {
+    env::var_os("WEFT_DIST").map(PathBuf::from)
 }
 
 /// Where cargo builds.

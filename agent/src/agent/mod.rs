@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{App, serve_health, serve_socket};
-use crate::cluster::{Ranges, become_ready, follow_limits, local_to};
+use crate::cluster::{Ranges, become_ready, follow_limits, follow_proxy, local_to};
 use crate::config::Config;
 use crate::datapath::{Datapath, DatapathConfig, EventStream};
 use crate::endpoint::{Endpoints, Identity, boot_id};
@@ -216,7 +216,7 @@ fn follow(
     ready: watch::Sender<bool>,
     stopping: &watch::Receiver<bool>,
 ) {
-    let Member { own, pods, report, troubles, cache, known, kept, .. } = member;
+    let Member { own, pods, report, proxy, troubles, cache, known, kept, .. } = member;
     let (endpoints, node) = (Rc::clone(&app.endpoints), app.endpoints.kernel().node.clone());
     let ranged = watch::Sender::new(endpoints.has_ranges());
     // The kernel still has what an agent of this boot wrote.
@@ -230,6 +230,7 @@ fn follow(
     });
     until(stopping, report.run(is_ready));
     until(stopping, follow_limits(Rc::clone(&endpoints), pods, Rc::clone(&troubles)));
+    until(stopping, follow_proxy(node.clone(), proxy));
     let ranges = Ranges { node, endpoints, own, local, ranged, troubles, cache, known };
     until(stopping, ranges.follow());
 }

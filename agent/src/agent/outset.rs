@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
+use weft_cni::api::ProxyStatus;
 
 use crate::cluster::{Cache, Cluster, Known, Troubles};
 use crate::config::Config;
@@ -39,6 +40,7 @@ pub(super) struct Member {
     pub(super) pods: watch::Receiver<Arc<Pods>>,
     pub(super) report: Report,
     pub(super) view: Rc<k8s::View>,
+    pub(super) proxy: watch::Sender<Option<ProxyStatus>>,
     pub(super) troubles: Rc<Troubles>,
     pub(super) cache: Cache,
     /// What is in force at the outset.
@@ -73,7 +75,8 @@ impl Outset {
             }
         });
         let known = Known { ranges: ranges.clone(), addresses: addresses.clone() };
-        let member = Member { own, pods, report, view, troubles: Rc::default(), cache, known, configured, kept };
+        let (proxy, troubles) = (watch::Sender::default(), Rc::default());
+        let member = Member { own, pods, report, view, proxy, troubles, cache, known, configured, kept };
         Self { ranges, addresses, lists: peers, services, following: Following::Cluster(Box::new(member)) }
     }
 
@@ -123,6 +126,7 @@ impl Member {
             pods: self.pods.clone(),
             ready,
             view: Rc::clone(&self.view),
+            proxy: self.proxy.subscribe(),
             troubles: Rc::clone(&self.troubles),
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn status<K: Kernel>(app: &App<K>) -> Status {
         bandwidth: endpoints.kernel().bandwidth(),
         kubernetes: cluster
             .map(|cluster| KubernetesStatus { conflist: app.install.conflist(), ..cluster.status(endpoints) }),
-        proxy: None,
+        proxy: cluster.and_then(|cluster| cluster.proxy.borrow().clone()),
         tables: nat::tables(endpoints.kernel()).unwrap_or_default(),
         uptime_ms: u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }

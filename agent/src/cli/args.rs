@@ -10,6 +10,7 @@ use crate::flow::{State, protocol};
 use crate::run_dir::RunDir;
 
 use super::bits::Bits;
+use super::connectivity::ConnectivityVerb;
 
 /// Looks at weft's agent on this node and at its datapath.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ pub(super) enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Servers and clients for tests on a cluster
+    #[command(subcommand, hide = true)]
+    Connectivity(ConnectivityVerb),
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,8 @@ use std::io;
 
 use weft_cni::client::ClientError;
 
+use super::connectivity::ConnectivityError;
+
 /// The command could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
@@ -27,6 +29,8 @@ pub(super) enum CliError {
     Broken(#[source] io::Error),
     #[error("the agent's answer is not understood: use the `weft` of the agent's version")]
     Decode(#[source] serde_json::Error),
+    #[error(transparent)]
+    Connectivity(#[from] ConnectivityError),
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod bits;
+mod connectivity;
 mod drops;
 mod endpoint;
 mod error;
@@ -53,6 +54,7 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
     let mut client = Client::new(args.run_dir.join("agent.sock"));
     let output = Output::new(args.output);
     match args.verb {
+        Verb::Connectivity(verb) => return connectivity::run(&verb),
         Verb::Status { wait } => return status::show(&mut client, &output, wait.map(Duration::from_secs)),
         Verb::Endpoint(EndpointVerb::List) => endpoint::list(&mut client, &output)?,
         Verb::Endpoint(EndpointVerb::Get { name }) => endpoint::get(&mut client, &output, &name)?,

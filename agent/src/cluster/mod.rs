@@ -5,6 +5,7 @@
 
 mod cache;
 mod limits;
+mod proxy;
 mod ranges;
 mod ready;
 mod unmanaged;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use weft_cni::api::{EndpointInfo, KubernetesStatus};
+use weft_cni::api::{EndpointInfo, KubernetesStatus, ProxyStatus};
 
 use crate::endpoint::Endpoints;
 use crate::k8s::{OwnNode, PodName, Pods, View};
@@ -23,6 +24,7 @@ use crate::kernel::Kernel;
 
 pub(crate) use cache::{Cache, Known};
 pub(crate) use limits::follow_limits;
+pub(crate) use proxy::follow_proxy;
 pub(crate) use ranges::{Ranges, local_to};
 pub(crate) use ready::become_ready;
 
@@ -36,6 +38,8 @@ pub(crate) struct Cluster {
     pub(crate) pods: watch::Receiver<Arc<Pods>>,
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) view: Rc<View>,
+    /// Who translates services, once it was looked.
+    pub(crate) proxy: watch::Receiver<Option<ProxyStatus>>,
     pub(crate) troubles: Rc<Troubles>,
 }
 
@@ -57,9 +61,10 @@ impl Cluster {
         }
         let why = self.troubles.ranges.borrow().clone();
         let why = why.or_else(|| self.own.borrow().problem.clone());
-        why.or_else(|| self.view.status().problem).or_else(|| {
-            let server = self.view.status().api_server;
-            Some(format!("the API server at {server} has not named this node's pod ranges yet"))
+        why.or_else(|| {
+            let KubernetesStatus { api_server, problem, .. } = self.view.status();
+            let why = problem.unwrap_or_else(|| "has not named them yet".to_owned());
+            Some(format!("this node's pod ranges are not known: the API server {api_server} {why}"))
         })
     }
 

@@ -10,6 +10,12 @@ pub(super) fn refuse(settings: &Settings) -> Result<(), ConfigError> {
     let native = network.routing.as_deref() == Some("native");
     let pairs = [
         (
+            standalone && (settings.kubernetes.api_server.is_some() || settings.kubernetes.service_account.is_some()),
+            "api-server",
+            "standalone = true",
+            "a standalone agent asks nobody: leave api-server and service-account out, or set standalone = false",
+        ),
+        (
             !standalone && network.peers.is_some(),
             "peers",
             "standalone = false",
@@ -49,6 +55,7 @@ mod tests {
     #[test]
     fn both_settings_and_the_remedy_are_named() {
         for (args, parts) in [
+            (vec!["--standalone", "--api-server=192.0.2.1:6443"], ["api-server and standalone", "leave api-server"]),
             (vec!["--peers=/p"], ["peers and standalone", "leave peers out"]),
             (vec!["--standalone", "--routing=native", "--vni=1"], ["vni and routing", "leave vni out"]),
             (

@@ -11,6 +11,7 @@ mod install;
 mod kubernetes;
 mod network;
 mod paths;
+mod reference;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use args::{Args, Verb};
 pub(crate) use cidr::CidrError;
 pub(crate) use cidr::{parse as parse_pod_cidrs, parse_network};
 pub use error::ConfigError;
+pub use reference::{Setting, reference};
 
 /// What the agent was told to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +181,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
         Some(Verb::Cleanup { force, stay }) => settings.into_cleanup(force, stay).map(Command::Cleanup),
         Some(Verb::Init) => settings.into_config().map(Box::new).map(Command::Init),
         Some(Verb::Preflight { output }) => {
-            settings.into_config().map(|config| Command::Preflight { config: Box::new(config), format: output })
+            let config = settings.into_unplaced_config()?;
+            Ok(Command::Preflight { config: Box::new(config), format: output })
         }
         None => settings.into_config().map(Box::new).map(Command::Run),
     }

@@ -22,8 +22,8 @@ use super::{CleanupConfig, Config, ConfigError, cgroup, cidr, contradiction};
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Settings {
-    /// Run without Kubernetes: pod ranges come from this configuration
-    #[arg(long, env = "WEFT_STANDALONE", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Run without Kubernetes: pod ranges come from this configuration [default: false]
+    #[arg(long, value_name = "BOOL", env = "WEFT_STANDALONE", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) standalone: Option<bool>,
     /// Name of this node [default: the host's name]
     #[arg(long, value_name = "NAME", env = "WEFT_NODE_NAME", global = true)]
@@ -96,15 +96,21 @@ impl Settings {
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        if self.standalone != Some(true) && self.kubernetes.clone().into_config()?.is_none() {
+            return Err(ConfigError::NoApiServer);
+        }
+        self.into_unplaced_config()
+    }
+
+    /// The same for one who may not know the cluster yet.
+    pub(super) fn into_unplaced_config(self) -> Result<Config, ConfigError> {
         contradiction::refuse(&self)?;
         let log_level = self.log_level()?;
         let (run_dir, bpf_dir) = (self.run_dir()?, self.bpf_dir()?);
-        let kubernetes = match self.standalone {
-            Some(true) => None,
-            _ => Some(self.kubernetes.into_config()?.ok_or(ConfigError::NoApiServer)?),
-        };
+        let standalone = self.standalone == Some(true);
+        let kubernetes = if standalone { None } else { self.kubernetes.into_config()? };
         let pod_cidrs = match self.pod_cidr.unwrap_or_default() {
-            none if none.is_empty() && kubernetes.is_some() => Vec::new(),
+            none if none.is_empty() && !standalone => Vec::new(),
             given => cidr::parse(&given)?,
         };
         let least = if pod_cidrs.iter().any(|cidr| cidr.addr().is_ipv6()) { MIN_MTU_V6 } else { MIN_MTU_V4 };
@@ -128,7 +134,7 @@ impl Settings {
             log_level,
             network: self.network.into_config()?,
             timeouts: self.timeouts.into_config()?,
-            install: self.install.config(kubernetes.is_none())?,
+            install: self.install.config(standalone)?,
             proc_dir: self.install.proc_dir()?,
             kubernetes,
         })

@@ -24,7 +24,7 @@ pub(crate) use round::rivals;
 pub(crate) use view::View;
 
 /// How often the files are looked at without an event: a directory may come later, or be replaced.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(500);
 
 /// The plugin that came with this agent.
 pub(crate) fn source() -> PathBuf {
@@ -56,7 +56,7 @@ impl Keeper {
         let mut events = match Events::start("install") {
             Ok(events) => Some(events),
             Err(error) => {
-                log::warn!("files for the container runtime are looked at only every {} s: {error}", POLL.as_secs());
+                log::warn!("files for the container runtime are looked at only every {} ms: {error}", POLL.as_millis());
                 None
             }
         };

@@ -101,7 +101,9 @@ pub enum NodeError {
         range: IpNet,
     },
     /// A sysctl cannot be read or set.
-    #[error("{path} cannot be set to {value}: make /proc/sys writable for weft-agent, or set it before it starts")]
+    #[error(
+        "{path} cannot be set to {value}: mount the node's /proc/sys/net writable and name where by proc-dir, or set it before"
+    )]
     Sysctl {
         /// Its file.
         path: PathBuf,

@@ -25,6 +25,7 @@ fn capabilities(effective: u64) -> Vec<Check> {
             Check::missing(capability.name, "absent", format!("it is for {what}: run as root, or grant it"))
         }
         (false, Lack::Costs(what)) => Check::degraded(capability.name, "absent", what),
+        (false, Lack::Spares(what)) => Check::ok(capability.name, "absent").note(what),
     };
     // An old kernel asks for one more.
     let old = datapath::kernel().is_ok_and(|(release, _)| datapath::limits_memory(&release));

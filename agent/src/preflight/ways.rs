@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use tokio::runtime::Builder;
+use weft_cni::api::ProxyStatus;
 
 use crate::config::Config;
-use crate::node::{Expedite, Node, NodeError, Search, Uplinks};
+use crate::node::{self, Expedite, Node, NodeError, Search, Uplinks};
 use crate::text;
 
 use super::check::Check;
@@ -42,8 +43,15 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         let remedy = "pods reach no other node: give the node a default route, or name its device by devices";
         checks.push(Check::degraded(WHAT, "none", remedy));
     }
+    checks.push(proxy());
     checks.extend(warnings.into_iter().map(|warning| Check::degraded(WHAT, "odd", warning)));
     checks
+}
+
+/// Who translates services: weft leaves that to them, whichever they are.
+fn proxy() -> Check {
+    let ProxyStatus { mode, evidence } = node::proxy();
+    Check::ok("kube-proxy", mode).note(evidence)
 }
 
 async fn uplinks(config: &Config) -> Result<Uplinks, NodeError> {

@@ -72,16 +72,16 @@ extern "C" fn restore_error(ctx: *mut __sk_buff) -> Reason {
     }
 }
 
-/// The flow of what the error of a pod is about, if somebody sent it to a port of the node: whoever sent it inside, what
-/// was asked for outside. False if it was for no such port.
+/// What is known of the packet that a pod's error is about: [`FlowFlags::PORT`] if somebody sent it to a port of the
+/// node, and then its flow, whoever sent it inside, what was asked for outside; [`FlowFlags::VIA_STACK`]; or nothing.
 #[inline(always)]
-pub(crate) fn asked(skb: &mut Skb, packet: &Packet, error: &Transport, back: &mut Tuple) -> bool {
-    let Some(case) = ask(packet, error) else { return false };
-    if skb.call(find_asked) == 0 {
-        return false;
+pub(crate) fn asked(skb: &mut Skb, packet: &Packet, error: &Transport, back: &mut Tuple) -> u32 {
+    let Some(case) = ask(packet, error) else { return 0 };
+    let flags = skb.call(find_asked);
+    if flags != 0 {
+        *back = case.tuple;
     }
-    *back = case.tuple;
-    true
+    flags
 }
 
 #[expect(unsafe_code, reason = "only a function with a name of its own is global")]
@@ -96,7 +96,31 @@ extern "C" fn find_asked(ctx: *mut __sk_buff) -> u32 {
     let Some(flow) = maps::flow(&case.tuple).map(maps::Live::get) else { return 0 };
     let Case { quoted, .. } = case;
     case.tuple = Tuple::between(quoted.protocol, (quoted.src, quoted.src_port), (flow.nat_addr, flow.nat_port));
-    flow.flags & FlowFlags::PORT
+    flow.flags & (FlowFlags::PORT | FlowFlags::VIA_STACK)
+}
+
+/// Makes ready for [`is_via_stack`].
+#[inline(always)]
+pub(crate) fn prepare(packet: &Packet, error: &Transport) -> bool {
+    ask(packet, error).is_some()
+}
+
+/// Whether the error is about what a pod sent by way of the node's stack, which then has to translate it.
+#[inline(always)]
+pub(crate) fn is_via_stack(skb: &mut Skb) -> bool {
+    skb.call(find_carried) != 0
+}
+
+#[expect(unsafe_code, reason = "only a function with a name of its own is global")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_carried(ctx: *mut __sk_buff) -> u32 {
+    let Some(case) = maps::case() else { return 0 };
+    if !quote(&Skb::of(ctx), case) {
+        return 0;
+    }
+    case.tuple = case.quoted.tuple(true);
+    maps::flow(&case.tuple).map_or(0, |flow| flow.get().flags & FlowFlags::VIA_STACK)
 }
 
 /// What is left to be done for a pod that asked itself: it knows its own address and port in the place of the node's.

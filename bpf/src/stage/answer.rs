@@ -36,7 +36,7 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet, sender: &Pod) -> Option<Resu
     if sender.flags & (PodFlags::VIA_STACK | PodFlags::PORTS) == 0 {
         return None;
     }
-    if sender.flags & PodFlags::PORTS != 0 && matches!(packet.protocol, Protocol::ICMP | Protocol::ICMPV6) {
+    if matches!(packet.protocol, Protocol::ICMP | Protocol::ICMPV6) {
         let reported = report(skb, packet);
         if reported.is_some() {
             return reported;
@@ -74,7 +74,7 @@ fn look_up(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
     Some(rename(skb, packet, transport, back, way).and_then(|()| go(skb, packet, way)))
 }
 
-/// An error about what somebody sent to a port of the node.
+/// An error about what somebody sent to a port of the node, or by way of the stack.
 ///
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
@@ -83,8 +83,10 @@ fn report(skb: &mut Skb, packet: &Packet) -> Option<Result<Verdict, Reason>> {
     if !transport::read(skb, packet, error) || error.kind != Kind::Error {
         return None;
     }
-    if !about::asked(skb, packet, error, back) {
-        return None;
+    match about::asked(skb, packet, error, back) {
+        0 => return None,
+        flags if flags & FlowFlags::PORT == 0 => return Some(Ok(Verdict::Pass)),
+        _ => {}
     }
     let way = find(skb, packet, back);
     if way == Way::Stack {

@@ -2,15 +2,34 @@
 
 use weft_abi::{Flow, FlowFlags, Pod, PodFlags, Tuple};
 
-use super::{age, fragment};
+use super::{about, age, fragment};
 use crate::maps;
-use crate::parse::{self, Packet};
+use crate::parse::{self, Kind, Packet, Piece};
 use crate::skb::Skb;
+
+/// What `flows` says of a packet to a local pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing of the stack.
+    Nothing = 0,
+    /// The stack has carried its flow.
+    ViaStack = 1,
+    /// It is an ICMP error, which [`about`] has been given.
+    Error = 2,
+}
 
 /// Whether a packet to that local pod has to go through the stack.
 #[inline(always)]
 pub(crate) fn is_via_stack(skb: &mut Skb, packet: &Packet, pod: &Pod) -> bool {
-    pod.flags & PodFlags::VIA_STACK != 0 && look_up(skb, packet)
+    if pod.flags & PodFlags::VIA_STACK == 0 {
+        return false;
+    }
+    match look_up(skb, packet) {
+        Found::Nothing => false,
+        Found::ViaStack => true,
+        // Behind the other function, not in it: the stack is short.
+        Found::Error => about::is_via_stack(skb),
+    }
 }
 
 /// The flow of a packet whose source is inside, or with `outbound` false its destination, and the packet's TCP flags;
@@ -27,11 +46,17 @@ pub(crate) fn read(skb: &mut Skb, packet: &Packet, outbound: bool) -> Option<(Tu
 
 /// A function of its own to the kernel, with its own stack.
 #[inline(never)]
-fn look_up(skb: &mut Skb, packet: &Packet) -> bool {
-    let Some((tuple, tcp)) = read(skb, packet, false) else { return false };
-    let Some(flow) = maps::flow(&tuple) else { return false };
-    age::touch(flow, tcp, false);
-    flow.get().flags & FlowFlags::VIA_STACK != 0
+fn look_up(skb: &mut Skb, packet: &Packet) -> Found {
+    let Ok(mut transport) = parse::transport(skb, packet) else { return Found::Nothing };
+    if transport.kind == Kind::Error && transport.piece != Piece::Later {
+        return if about::prepare(packet, &transport) { Found::Error } else { Found::Nothing };
+    }
+    if !fragment::complete(packet, &mut transport) {
+        return Found::Nothing;
+    }
+    let Some(flow) = maps::flow(&transport.inbound(packet)) else { return Found::Nothing };
+    age::touch(flow, transport.flags, false);
+    if flow.get().flags & FlowFlags::VIA_STACK == 0 { Found::Nothing } else { Found::ViaStack }
 }
 
 /// Notes that the stack has carried a packet of the flow between a local pod and somebody else.

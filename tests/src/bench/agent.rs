@@ -68,7 +68,7 @@ fn memory(pid: u32, what: &str) -> Result<f64> {
 }
 
 /// Time on a processor, of all threads that live.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).context("list a process's threads")?;
     let mut total = Duration::ZERO;
     for thread in threads {

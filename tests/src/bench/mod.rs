@@ -10,6 +10,7 @@ mod flood;
 mod flows;
 mod hand;
 mod hostport;
+mod kubernetes;
 mod limits;
 mod load;
 mod parallel;
@@ -78,6 +79,8 @@ pub enum Group {
     AddLimits,
     /// Rates that limited pods reach
     Limits,
+    /// An agent in a cluster: start, memory, heartbeats
+    Kubernetes,
 }
 
 /// What every group works with.
@@ -152,6 +155,7 @@ pub fn run(groups: &[Group], quick: bool, plot: Option<&Path>) -> Result<Report>
             Group::Hostport => hostport::measure,
             Group::AddLimits => add_limits::measure,
             Group::Limits => limits::measure,
+            Group::Kubernetes => kubernetes::measure,
         };
         if let Err(error) = measure(&bench, &mut figures) {
             failures.push(format!("{group:?}: {error:#}"));

@@ -51,6 +51,7 @@ fn title(group: Group) -> &'static str {
         Group::Hostport => "Ports of the node that are pods'",
         Group::AddLimits => "ADD with three mappings and limits",
         Group::Limits => "Limits: rate reached / asked, by bytes of IP packets",
+        Group::Kubernetes => "An agent in a cluster",
     }
 }
 

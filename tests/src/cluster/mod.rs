@@ -21,6 +21,7 @@ use crate::site::Site;
 use crate::traffic::ping;
 use crate::{storm, wait};
 
+pub(crate) use large::conditions;
 pub use large::large_node;
 pub use object::{TAINT, node, pod, put_stranger, service};
 pub use role::granted;
@@ -127,9 +128,11 @@ pub fn launch(member: &Member) -> Result<()> {
     let mut command = member.node().agent_command()?;
     command.args(member.node().dir_flags());
     member.node().launch(&mut command)?;
-    wait::until("the agent answers", SOON, || Ok(member.node().api("GET", "/v1/status", None).is_ok()))
-        .with_context(|| member.node().agent_log())
-        .map(drop)
+    wait::until("the agent answers", wait::patience(Duration::from_secs(20)), || {
+        Ok(member.node().api("GET", "/v1/status", None).is_ok())
+    })
+    .with_context(|| member.node().agent_log())
+    .map(drop)
 }
 
 /// Fails unless all of these pods reach all by all their addresses.
@@ -166,15 +169,16 @@ pub fn peers(member: &Member) -> Result<Vec<String>> {
     Ok(peers.iter().filter_map(|peer| peer["name"].as_str()).map(str::to_owned).collect())
 }
 
-/// Every sentence of `weft status` about what is wrong.
+/// Every sentence of the status about what is wrong.
 pub fn problems(member: &Member) -> Result<Vec<String>> {
-    let status = member.weft(&["status"])?;
+    // `weft status` fails while the node is not ready.
+    let status = member.node().api("GET", "/v1/status", None)?.json;
     let problems = status["problems"].as_array().context("no list of problems")?;
     Ok(problems.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// What `weft status` says of the cluster.
+/// What the status says of the cluster.
 pub fn status(member: &Member) -> Result<Value> {
-    let status = member.weft(&["status"])?;
+    let status = member.node().api("GET", "/v1/status", None)?.json;
     Ok(status["kubernetes"].clone())
 }

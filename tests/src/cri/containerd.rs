@@ -109,7 +109,7 @@ impl Containerd {
     }
 
     /// Imports an archive into the CRI's images as soon as containerd answers.
-    fn import(&mut self, archive: &Path) -> Result<()> {
+    pub fn import(&mut self, archive: &Path) -> Result<()> {
         let deadline = Instant::now() + START;
         while !self.socket().exists() {
             if let Some(status) = self.process.ended()? {
@@ -118,9 +118,17 @@ impl Containerd {
             ensure!(Instant::now() < deadline, "containerd does not answer after {START:?}:\n{}", self.process.log());
             thread::sleep(Duration::from_millis(2));
         }
-        let (socket, archive) = (self.socket(), archive.to_string_lossy());
-        let args = ["--address", &socket.to_string_lossy(), "--namespace", "k8s.io", "images", "import", &archive];
-        exec::tool("ctr", &args).map(drop)
+        self.ctr(&["images", "import", &archive.to_string_lossy()]).map(drop)
+    }
+
+    /// Runs containerd's own client on what the CRI sees, and returns its output.
+    pub fn ctr(&self, args: &[&str]) -> Result<String> {
+        // It mounts what it runs where containerd has it, and looks for itself in the /proc of that place.
+        let [mounts, pids] = [("mount", "mnt"), ("pid", "pid_for_children")]
+            .map(|(option, kind)| format!("--{option}=/proc/{}/ns/{kind}", self.process.pid()));
+        let socket = self.socket();
+        let begin = [&mounts, &pids, "ctr", "--address", &socket.to_string_lossy(), "--namespace", "k8s.io"];
+        exec::tool("nsenter", &[&begin, args].concat())
     }
 }
 

@@ -74,6 +74,19 @@ impl Tcp {
         Ok((near, far, met))
     }
 
+    /// Whether a client waits, who is then let go.
+    pub fn has_met(&self) -> Result<bool> {
+        let listener = SockRef::from(&self.listener);
+        listener.set_read_timeout(Some(Duration::from_millis(20))).context("set a deadline")?;
+        let met = self.listener.accept();
+        listener.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
+        match met {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error).context("accept"),
+        }
+    }
+
     fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
         let (far, seen) = self.listener.accept().context("nobody came")?;
         stream::set_deadline(&far)?;

@@ -8,7 +8,7 @@ use super::{apt, say};
 use crate::process;
 
 /// What must be there, and Debian's package that brings it: a program of `PATH`, or a file.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 17] = [
     ("cc", "gcc"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
@@ -24,6 +24,7 @@ const NEEDED: [(&str, &str); 16] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
+    ("kubectl", "kubernetes-client"),
     ("/usr/lib/cni/host-local", "containernetworking-plugins"),
 ];
 

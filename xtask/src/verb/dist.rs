@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::build_ebpf;
-use crate::{process, workspace};
+use crate::{cross, process, workspace};
 
 /// Package and binary, in the order of the table.
 const BINARIES: [(&str, &str); 3] = [("weft-cni", "weft-cni"), ("weft-agent", "weft-agent"), ("weft-agent", "weft")];
@@ -28,20 +29,37 @@ pub(crate) fn run() -> Result<()> {
 
 /// Builds, quietly where nothing changed; the directory of the binaries.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_into(&host_target()?, workspace::dist(), |_| ())
+}
+
+/// The same for other machines, in a directory of their own.
+pub(crate) fn build_for(target: &str) -> Result<PathBuf> {
+    if target == host_target()? {
+        return build();
+    }
+    cross::ensure(target)?;
+    build_into(target, workspace::target_dir().join(target).join("dist"), |cargo| cross::configure(cargo, target))
+}
+
+/// The binaries' names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    BINARIES.iter().map(|(_, name)| *name)
+}
+
+fn build_into(target: &str, dir: PathBuf, configure: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     build_ebpf::run()?;
-    let target = host_target()?;
     let mut cargo = process::cargo();
+    configure(&mut cargo);
     // A target of its own keeps the flag away from build scripts and procedural macros, which must stay dynamic.
     cargo
-        .args(["build", "--locked", "--release", "--target", &target])
+        .args(["build", "--locked", "--release", "--target", target])
         .args(BINARIES.iter().flat_map(|(package, name)| ["--package", package, "--bin", name]))
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::run(&mut cargo)?;
 
-    let dir = workspace::dist();
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     for (_, name) in BINARIES {
-        let built = workspace::target_dir().join(&target).join("release").join(name);
+        let built = workspace::target_dir().join(target).join("release").join(name);
         let (fresh, path) = (dir.join(format!("{name}.new")), dir.join(name));
         // By rename: the old binary may be running.
         fs::copy(&built, &fresh).with_context(|| format!("cannot copy {}", built.display()))?;

@@ -2,6 +2,8 @@
 
 pub(crate) mod build_ebpf;
 pub(crate) mod dist;
+pub(crate) mod e2e;
+pub(crate) mod image;
 pub(crate) mod lint_ebpf;
 pub(crate) mod scenario;
 pub(crate) mod setup;

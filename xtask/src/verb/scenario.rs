@@ -19,6 +19,12 @@ pub(crate) struct Scenario {
     args: Vec<OsString>,
 }
 
+impl Scenario {
+    pub(crate) fn args(&self) -> &[OsString] {
+        &self.args
+    }
+}
+
 /// Cargo's name of a profile and of its output directory.
 #[derive(Clone, Copy)]
 pub(crate) enum Profile {

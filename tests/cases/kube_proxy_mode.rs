@@ -1,0 +1,61 @@
+//! Which kube-proxy is beside us.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::exec;
+use weft_tests::netns::Netns;
+use weft_tests::node::Family;
+use weft_tests::proxy::{Mode, Site};
+use weft_tests::site;
+
+fn must_be(netns: &Netns, mode: &str, evidence: &[&str]) -> Result<()> {
+    let found = netns.enter(weft_agent::node::proxy)?;
+    let told = evidence.iter().all(|part| found.evidence.contains(part));
+    ensure!(found.mode == mode && told, "{found:?} where {mode} is due");
+    Ok(())
+}
+
+fn node(family: Family) -> Site {
+    Site::new(if family == Family::V4 { [192, 0, 2, 11].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x11].into() })
+}
+
+#[test]
+fn each_mode_is_told_by_what_it_leaves_in_the_kernel() -> Result<()> {
+    let site = site::Site::of_tests()?;
+    let bare = Netns::with_loopback(&site.unique("b"))?;
+    must_be(&bare, "none", &[])?;
+    for (mode, name) in [(Mode::Nftables, "nftables"), (Mode::Iptables, "iptables")] {
+        let netns = Netns::with_loopback(&site.unique("b"))?;
+        mode.apply(&netns, node(Family::V6), &[])?;
+        must_be(&netns, name, &["IPv6"])?;
+        mode.apply(&netns, node(Family::V4), &[])?;
+        must_be(&netns, name, &["IPv4 and IPv6"])?;
+        // ipvs has rules too.
+        exec::ip_batch(&netns, &["link add kube-ipvs0 type veth peer name far0"])?;
+        must_be(&netns, "ipvs", &["kube-ipvs0"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_kernel_does_not_tell_kube_proxy_does() -> Result<()> {
+    let site = site::Site::of_tests()?;
+    let netns = Netns::with_loopback(&site.unique("b"))?;
+    Mode::Legacy.apply(&netns, node(Family::V4), &[])?;
+    must_be(&netns, "unknown", &["iptables-legacy", "10249"])?;
+    let listener = netns.enter(|| TcpListener::bind("127.0.0.1:10249"))??;
+    let serving = thread::spawn(move || -> Result<String> {
+        let (mut stream, _) = listener.accept()?;
+        let mut request = [0; 512];
+        let len = stream.read(&mut request)?;
+        stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\niptables")?;
+        Ok(String::from_utf8_lossy(&request[..len]).into_owned())
+    });
+    must_be(&netns, "iptables", &["kube-proxy says so"])?;
+    let request = serving.join().ok().context("the listener panicked")??;
+    ensure!(request.starts_with("GET /proxyMode HTTP/1.0\r\n"), "{request}");
+    Ok(())
+}
