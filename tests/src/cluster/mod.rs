@@ -53,6 +53,8 @@ impl Cluster {
         let fabric = Fabric::lay(site, layout.api_server(&format!("https://{address}")))?;
         let server = ApiServer::start(fabric.core().netns(), address)?;
         let cluster = Self { server, fabric };
+        // No cluster is without it.
+        cluster.server.put(service("default", "kubernetes", &["10.96.0.1"]))?;
         cluster.server.put_all(cluster.fabric.members().iter().map(|member| cluster.object(member)))?;
         cluster.hand_out_account()?;
         Ok(cluster)
@@ -128,9 +130,11 @@ pub fn launch(member: &Member) -> Result<()> {
     let mut command = member.node().agent_command()?;
     command.args(member.node().dir_flags());
     member.node().launch(&mut command)?;
-    wait::until("the agent answers", SOON, || Ok(member.node().api("GET", "/v1/status", None).is_ok()))
-        .with_context(|| member.node().agent_log())
-        .map(drop)
+    wait::until("the agent answers", wait::patience(Duration::from_secs(20)), || {
+        Ok(member.node().api("GET", "/v1/status", None).is_ok())
+    })
+    .with_context(|| member.node().agent_log())
+    .map(drop)
 }
 
 /// Fails unless all of these pods reach all by all their addresses.
@@ -167,15 +171,16 @@ pub fn peers(member: &Member) -> Result<Vec<String>> {
     Ok(peers.iter().filter_map(|peer| peer["name"].as_str()).map(str::to_owned).collect())
 }
 
-/// Every sentence of `weft status` about what is wrong.
+/// Every sentence of the status about what is wrong.
 pub fn problems(member: &Member) -> Result<Vec<String>> {
-    let status = member.weft(&["status"])?;
+    // `weft status` fails while the node is not ready.
+    let status = member.node().api("GET", "/v1/status", None)?.json;
     let problems = status["problems"].as_array().context("no list of problems")?;
     Ok(problems.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// What `weft status` says of the cluster.
+/// What the status says of the cluster.
 pub fn status(member: &Member) -> Result<Value> {
-    let status = member.weft(&["status"])?;
+    let status = member.node().api("GET", "/v1/status", None)?.json;
     Ok(status["kubernetes"].clone())
 }
