@@ -48,7 +48,7 @@ pub fn pod(namespace: &str, name: &str, node: &str) -> Value {
     })
 }
 
-/// A service with these ClusterIPs.
+/// A service with these cluster addresses.
 pub fn service(namespace: &str, name: &str, cluster_ips: &[&str]) -> Value {
     json!({
         "kind": "Service", "apiVersion": "v1", "metadata": { "namespace": namespace, "name": name },
