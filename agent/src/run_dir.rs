@@ -65,7 +65,7 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
-    /// A lock file has the holder's number, and the namespace where that is its number: pid_namespaces(7).
+    /// A lock file has the holder's number, and the namespace where that is its number: `pid_namespaces(7)`.
     fn parse(text: &str, here: Option<u64>) -> Self {
         let mut words = text.split_whitespace();
         let (pid, there) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()));

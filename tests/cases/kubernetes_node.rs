@@ -181,7 +181,7 @@ fn pods_of_another_plugin_are_left_alone_and_told_of() -> Result<()> {
     running("ours", &ours.address(Family::V4)?.to_string(), false)?;
     running("theirs", "10.88.0.7", false)?;
     running("host", &first.address(Family::V4).to_string(), true)?;
-    let unmanaged = || Ok(status(first)?["unmanaged"].clone());
+    let unmanaged = || anyhow::Ok(status(first)?["unmanaged"].clone());
     let only = json!([{ "namespace": "shop", "name": "theirs", "addresses": ["10.88.0.7"] }]);
     wait::until("it is told of", SOON, || Ok(unmanaged()? == only)).with_context(|| format!("{:?}", unmanaged()))?;
     ensure!(first.node().api("GET", "/v1/endpoints", None)?.json.as_array().map(Vec::len) == Some(1));
@@ -219,7 +219,7 @@ fn a_pod_whose_namespace_vanished_while_the_agent_was_away_is_released() -> Resu
     first.node().start_agent()?;
     let names = || {
         let list = first.node().api("GET", "/v1/endpoints", None)?.json;
-        Ok(list.as_array().into_iter().flatten().map(|one| one["pod"]["name"].to_string()).collect::<Vec<_>>())
+        anyhow::Ok(list.as_array().into_iter().flatten().map(|one| one["pod"]["name"].to_string()).collect::<Vec<_>>())
     };
     wait::until("it is released", SOON, || Ok(names()? == ["\"stays\""])).with_context(|| format!("{:?}", names()))?;
     ping::must_reach(first.node().netns(), stays.address(Family::V4)?).map(drop)

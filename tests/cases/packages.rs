@@ -27,7 +27,7 @@ fn chart() -> Chart {
     Chart::of(&deploy("helm"))
 }
 
-/// The containers of a DaemonSet, initial ones first.
+/// The containers of a daemon set, initial ones first.
 fn containers(daemon_set: &Value) -> impl Iterator<Item = &Value> {
     let pod = &daemon_set["spec"]["template"]["spec"];
     ["initContainers", "containers"].into_iter().filter_map(|list| pod[list].as_array()).flatten()

@@ -1,6 +1,7 @@
 //! Network namespaces as nodes and pods, a runtime that executes the real plugin, packets and traffic.
 //!
 //! Everything here fails with a sentence when a privilege or a tool is missing; nothing is skipped.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test stops at the first surprise"))]
 #![expect(clippy::missing_errors_doc, reason = "each error is a context line that a failed test prints")]
 
 pub mod api;

@@ -218,11 +218,11 @@ fn follow(
 ) {
     let Member { own, pods, report, proxy, troubles, cache, known, kept, .. } = member;
     let (endpoints, node) = (Rc::clone(&app.endpoints), app.endpoints.kernel().node.clone());
-    let ranged = watch::Sender::new(endpoints.has_ranges());
+    let has_ranges = watch::Sender::new(endpoints.has_ranges());
     // The kernel still has what an agent of this boot wrote.
     let led = if kept { watch::channel(true).1 } else { app.network.led() };
     let (is_ready, mut becomes_ready, started) = (ready.subscribe(), ready.subscribe(), app.started);
-    until(stopping, become_ready(ranged.subscribe(), led, ready));
+    until(stopping, become_ready(has_ranges.subscribe(), led, ready));
     until(stopping, async move {
         if becomes_ready.wait_for(|ready| *ready).await.is_ok() {
             log::info!("ready after {} ms", started.elapsed().as_millis());
@@ -231,7 +231,7 @@ fn follow(
     until(stopping, report.run(is_ready));
     until(stopping, follow_limits(Rc::clone(&endpoints), pods, Rc::clone(&troubles)));
     until(stopping, follow_proxy(node.clone(), proxy));
-    let ranges = Ranges { node, endpoints, own, local, ranged, troubles, cache, known };
+    let ranges = Ranges { node, endpoints, own, local, ranged: has_ranges, troubles, cache, known };
     until(stopping, ranges.follow());
 }
 

@@ -14,5 +14,5 @@ pub(crate) async fn become_ready(
         ready.send_replace(true);
     }
     // Whoever listens takes the channel's end for the agent's.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

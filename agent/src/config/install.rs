@@ -16,6 +16,7 @@ const PROC_DIR: &str = "/proc";
 
 /// Settings as they were given, by whichever way.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the settings")]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct InstallSettings {
     /// Directory of the node where weft-cni is put [default: /opt/cni/bin; standalone: nowhere]

@@ -161,7 +161,7 @@ pub enum Command {
         format: Format,
     },
     /// Remove everything that an agent left.
-    Cleanup(CleanupConfig),
+    Cleanup(Box<CleanupConfig>),
 }
 
 /// Reads flags, environment, directory and file; each wins over those after it.
@@ -178,7 +178,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
         settings = settings.or(file::read(&path)?);
     }
     match verb {
-        Some(Verb::Cleanup { force, stay }) => settings.into_cleanup(force, stay).map(Command::Cleanup),
+        Some(Verb::Cleanup { force, stay }) => settings.into_cleanup(force, stay).map(Box::new).map(Command::Cleanup),
         Some(Verb::Init) => settings.into_config().map(Box::new).map(Command::Init),
         Some(Verb::Preflight { output }) => {
             let config = settings.into_unplaced_config()?;

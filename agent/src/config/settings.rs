@@ -96,6 +96,7 @@ impl Settings {
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {
+        contradiction::refuse(&self)?;
         if self.standalone != Some(true) && self.kubernetes.clone().into_config()?.is_none() {
             return Err(ConfigError::NoApiServer);
         }

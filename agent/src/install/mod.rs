@@ -77,7 +77,9 @@ impl Keeper {
             round = settled;
             self.view.set(findings);
             if let Some(events) = &events {
-                directories.iter().for_each(|directory| events.watch(directory));
+                for directory in &directories {
+                    events.watch(directory);
+                }
             }
             // Whoever is to make it ready may be gone already, and is not waited for then.
             let changed = async {

@@ -79,8 +79,8 @@ impl PeersFile {
                 () = lists.closed() => return,
                 names = inotify::next(events.as_mut()) => {
                     // Two contents within a tick of the clock have one stamp, so the file's own event counts as such.
-                    let named = names.iter().any(|name| name.as_deref() == self.path.file_name());
-                    named || stamp(&self.path) != loaded
+                    let meant = names.iter().any(|name| name.as_deref() == self.path.file_name());
+                    meant || stamp(&self.path) != loaded
                 }
                 _ = polls.tick() => {
                     if let Some(events) = &events {

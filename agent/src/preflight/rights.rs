@@ -85,8 +85,8 @@ fn sysctl(root: &Path, name: &str, value: &str) -> Check {
 }
 
 fn grace_periods(config: &Config) -> Check {
-    let switch = PathBuf::from("/sys/kernel/rcu_expedited");
     const WHAT: &str = "RCU switch";
+    let switch = PathBuf::from("/sys/kernel/rcu_expedited");
     if !config.expedite_rcu {
         return Check::degraded(WHAT, "not used", "attaching a pod takes some 25 ms more: expedite-rcu is false");
     }

@@ -111,18 +111,15 @@ impl Store {
         if key.kind.namespaced {
             metadata.insert("namespace".into(), key.namespace.clone().into());
         }
-        match &was {
-            Some(was) => {
-                for name in ["uid", "creationTimestamp", "resourceVersion"] {
-                    metadata.insert(name.into(), was["metadata"][name].clone());
-                }
+        if let Some(was) = &was {
+            for name in ["uid", "creationTimestamp", "resourceVersion"] {
+                metadata.insert(name.into(), was["metadata"][name].clone());
             }
-            None => {
-                self.serial += 1;
-                let uid = format!("00000000-0000-4000-8000-{:012x}", self.serial);
-                metadata.entry("uid").or_insert_with(|| uid.into());
-                metadata.entry("creationTimestamp").or_insert_with(|| "2026-01-02T03:04:05Z".into());
-            }
+        } else {
+            self.serial += 1;
+            let uid = format!("00000000-0000-4000-8000-{:012x}", self.serial);
+            metadata.entry("uid").or_insert_with(|| uid.into());
+            metadata.entry("creationTimestamp").or_insert_with(|| "2026-01-02T03:04:05Z".into());
         }
         json["kind"] = key.kind.kind.into();
         json["apiVersion"] = key.kind.api_version().into();

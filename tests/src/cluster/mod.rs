@@ -53,6 +53,8 @@ impl Cluster {
         let fabric = Fabric::lay(site, layout.api_server(&format!("https://{address}")))?;
         let server = ApiServer::start(fabric.core().netns(), address)?;
         let cluster = Self { server, fabric };
+        // No cluster is without it.
+        cluster.server.put(service("default", "kubernetes", &["10.96.0.1"]))?;
         cluster.server.put_all(cluster.fabric.members().iter().map(|member| cluster.object(member)))?;
         cluster.hand_out_account()?;
         Ok(cluster)

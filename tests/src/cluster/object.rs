@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use crate::apiserver::ApiServer;
@@ -47,7 +48,7 @@ pub fn pod(namespace: &str, name: &str, node: &str) -> Value {
     })
 }
 
-/// A service with these ClusterIPs.
+/// A service with these cluster addresses.
 pub fn service(namespace: &str, name: &str, cluster_ips: &[&str]) -> Value {
     json!({
         "kind": "Service", "apiVersion": "v1", "metadata": { "namespace": namespace, "name": name },
@@ -59,7 +60,9 @@ pub fn service(namespace: &str, name: &str, cluster_ips: &[&str]) -> Value {
     })
 }
 
-/// Registers a node that exists by its object alone.
+/// Registers a node that exists by its object alone; its address comes from its IPv4 range.
 pub fn put_stranger(server: &ApiServer, name: &str, cidr: &str) -> Result<()> {
-    server.put(node(name, &[cidr], &["192.0.2.99".parse()?]))
+    let range: Ipv4Net = cidr.parse()?;
+    let [.., part, _] = range.addr().octets();
+    server.put(node(name, &[cidr], &[[198, 18, 100, part].into()]))
 }

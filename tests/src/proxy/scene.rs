@@ -3,28 +3,27 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use weft_abi::PeerFlags;
 
 use super::{Endpoint, Forwarded, Mode, Protocol, Service, Site, forwarded, watch};
-use crate::exec;
-use crate::fabric::{Fabric, Layout, Routing};
+use crate::cluster::{Cluster, SOON, service};
+use crate::fabric::{Fabric, Layout, Member, Routing};
 use crate::netns::Netns;
 use crate::node::{Attach, Family};
 use crate::pod::Pod;
 use crate::traffic::meet::{self, Met, Tcp};
 use crate::traffic::stream;
+use crate::wait;
 
 /// Bytes of a stream: many windows.
 const STREAM: usize = 4 << 20;
 
-/// Nodes whose pods are told about a service's address, and the pods.
+/// Nodes of a cluster that has a service, and their pods.
 #[derive(Debug)]
 pub struct Scene {
     near: Pod,
     same: Pod,
     far: Pod,
-    fabric: Fabric,
+    cluster: Cluster,
     mode: Mode,
 }
 
@@ -51,41 +50,19 @@ impl Scene {
 
     /// Pods that run before there is any service.
     pub fn set(routing: Routing, mode: Mode) -> Result<Self> {
-        let fabric = Fabric::start(Layout::new(routing, Attach::preferred()).nodes(2))?;
-        let (near, same, far) = (fabric.node(1).pod()?, fabric.node(1).pod()?, fabric.node(2).pod()?);
-        let scene = Self { near, same, far, fabric, mode };
-        for member in scene.fabric.members() {
+        let cluster = Cluster::start(Layout::new(routing, Attach::preferred()).nodes(2))?;
+        let pod = |number, name| cluster.pod(cluster.member(number), "shop", name);
+        let (near, same, far) = (pod(1, "near")?, pod(1, "same")?, pod(2, "far")?);
+        let scene = Self { near, same, far, cluster, mode };
+        for member in scene.fabric().members() {
             watch(member.node().netns())?;
         }
-        scene.announce()?;
-        Ok(scene)
-    }
-
-    /// Tells the programs of the services' addresses.
-    fn announce(&self) -> Result<()> {
-        for member in self.fabric.members() {
-            let node = member.node();
-            // What it does not know it would remove.
-            node.stop_agent(Signal::SIGTERM)?;
-            for family in Family::BOTH {
-                let address = match Self::address(family) {
-                    IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-                    IpAddr::V6(v6) => v6,
-                };
-                let key = 128_u32.to_ne_bytes().into_iter().chain(address.octets());
-                let mut value = [0; 32];
-                value[24..28].copy_from_slice(&PeerFlags::STACK.to_ne_bytes());
-                let hex =
-                    |bytes: &mut dyn Iterator<Item = u8>| bytes.map(|byte| format!("{byte:02x}")).collect::<Vec<_>>();
-                let (key, value) = (hex(&mut key.into_iter()), hex(&mut value.into_iter()));
-                let pin = node.pins().join("peers");
-                let pin = pin.to_str().context("a path in UTF-8")?;
-                let words = ["map", "update", "pinned", pin, "key", "hex"].into_iter();
-                let words = words.chain(key.iter().map(String::as_str)).chain(["value", "hex"]);
-                exec::tool("bpftool", &words.chain(value.iter().map(String::as_str)).collect::<Vec<_>>())?;
-            }
+        let addresses = Family::BOTH.map(|family| Self::address(family).to_string());
+        scene.cluster.server().put(service("shop", "web", &addresses.each_ref().map(String::as_str)))?;
+        for member in scene.fabric().members() {
+            wait::until("the programs know the service", SOON, || knows(member, &addresses))?;
         }
-        Ok(())
+        Ok(scene)
     }
 
     /// The pod of the first node that asks.
@@ -95,7 +72,7 @@ impl Scene {
 
     /// The nodes, of which the first has two pods and the second one.
     pub fn fabric(&self) -> &Fabric {
-        &self.fabric
+        self.cluster.fabric()
     }
 
     /// The address of the service.
@@ -113,7 +90,7 @@ impl Scene {
 
     /// Where the service is asked by a port of that node.
     pub fn port_of(&self, node: usize, family: Family) -> SocketAddr {
-        SocketAddr::new(self.fabric.member(node).address(family), Self::NODE_PORT)
+        SocketAddr::new(self.fabric().member(node).address(family), Self::NODE_PORT)
     }
 
     /// The pod.
@@ -148,7 +125,7 @@ impl Scene {
 
     /// Lets every node know these services and no others of their family.
     pub fn publish(&self, family: Family, services: &[Service]) -> Result<()> {
-        for member in self.fabric.members() {
+        for member in self.fabric().members() {
             let mut services = services.to_vec();
             for endpoint in services.iter_mut().flat_map(|service| &mut service.endpoints) {
                 endpoint.local = endpoint.local == (member.number() == 1);
@@ -182,7 +159,7 @@ impl Scene {
 
     /// What the stacks of both nodes have forwarded so far.
     pub fn forwarded(&self) -> Result<[Forwarded; 2]> {
-        Ok([forwarded(self.fabric.node(1).netns())?, forwarded(self.fabric.node(2).netns())?])
+        Ok([forwarded(self.fabric().node(1).netns())?, forwarded(self.fabric().node(2).netns())?])
     }
 
     /// Fails if connection tracking has met what it cannot place: kube-proxy drops that.
@@ -191,4 +168,15 @@ impl Scene {
         ensure!(counts.iter().all(|node| node.invalid == 0), "invalid to connection tracking: {counts:?}");
         Ok(())
     }
+}
+
+/// Whether the programs of a node leave packets to all of these addresses to its stack, and to no others.
+fn knows(member: &Member, addresses: &[String]) -> Result<bool> {
+    let dump = member.weft(&["map", "dump", "peers"])?;
+    let entries = dump["entries"].as_array().or_else(|| dump.as_array()).context("no list of entries")?;
+    let stack =
+        entries.iter().filter(|entry| entry["flags"].as_array().is_some_and(|flags| flags.contains(&"stack".into())));
+    let ranges: Vec<_> = stack.filter_map(|entry| entry["range"].as_str()).collect();
+    let named = |address: &String| ranges.iter().any(|range| range.split('/').next() == Some(address));
+    Ok(ranges.len() == addresses.len() && addresses.iter().all(named))
 }

@@ -53,30 +53,12 @@ impl Change<'_> {
             }
             (_, other) => return Err(Refusal::media(other)),
         }
-        self.check(key, old, &new)?;
+        check(key, old, &new)?;
         self.keep(old, &mut new);
         if self.media != APPLY {
             apply::note(old, &mut new, &writer);
         }
         Ok(new)
-    }
-
-    /// Refuses what is about another version or another object.
-    fn check(&self, key: &Key, old: &Value, new: &Value) -> Result<(), Refusal> {
-        let version = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        if !version.is_empty() && old["metadata"]["resourceVersion"] != version && !old.is_null() {
-            return Err(Refusal::conflict(
-                key,
-                "the object has been modified; please apply your changes to the latest version and try again",
-            ));
-        }
-        let name = new["metadata"]["name"].as_str().unwrap_or_default();
-        if !name.is_empty() && name != key.name {
-            return Err(Refusal::bad_request(format!(
-                "the name of the object ({name}) does not match the name on the URL"
-            )));
-        }
-        Ok(())
     }
 
     /// A subresource changes itself alone, and the rest does not change it.
@@ -95,4 +77,22 @@ impl Change<'_> {
             fields.remove("status");
         }
     }
+}
+
+/// Refuses what is about another version or another object.
+fn check(key: &Key, old: &Value, new: &Value) -> Result<(), Refusal> {
+    let version = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if !version.is_empty() && old["metadata"]["resourceVersion"] != version && !old.is_null() {
+        return Err(Refusal::conflict(
+            key,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        ));
+    }
+    let name = new["metadata"]["name"].as_str().unwrap_or_default();
+    if !name.is_empty() && name != key.name {
+        return Err(Refusal::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL"
+        )));
+    }
+    Ok(())
 }
