@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::server::{Answer, Piece, Server, event, list, node, service, standing};
+use super::server::{Answer, Asked, Piece, Server, event, list, node, service, standing};
 use super::*;
 
 fn bookmark(version: &str) -> Value {
@@ -130,10 +130,12 @@ fn garbage_changes_nothing_and_is_told() {
         })
         .await;
         told.dedup();
-        let parts = ["\"Service\" where Node", "as Kubernetes does: expected value", "EOF while parsing", "502"];
+        let parts = ["an object cannot be read", "does: expected value", "EOF while", "\"Service\" where Node", "502"];
         for part in parts {
             assert!(told.iter().any(|problem| problem.contains(part)), "{part}: {told:?}");
         }
+        let watches: Vec<_> = server.asked(NODES).iter().map(Asked::watches).collect();
+        assert_eq!(watches, [false, true, false, false, false, false, false, true], "listed until one can be read");
         until("everything is followed", || watching.view.status().connected).await;
         assert!(!watching.peers.has_changed().unwrap(), "nobody heard of it");
         drop(open);
