@@ -55,7 +55,7 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
                     Some(Ok(event)) => reflector.take(event),
                     Some(Err(error)) => match error.into() {
                         // Of no concern to anybody.
-                        K8sError::Gone { message } => {
+                        K8sError::Refused { code: K8sError::GONE, message } => {
                             log::debug!("{:?}: listing again: {message}", A::TOPIC);
                             break;
                         }

@@ -214,3 +214,18 @@ fn a_server_that_is_away_takes_nothing_with_it() {
         assert_eq!(watching.own.borrow().ranges.as_deref().unwrap().len(), 1, "from the last run");
     });
 }
+
+#[test]
+fn a_server_that_ends_every_watch_is_not_asked_without_pause() {
+    run(async {
+        let server = Server::start().await;
+        let mut lists = standing("NodeList", &[node(1, 1), node(2, 1)]);
+        server.on(NODES, move |asked| if asked.watches() { Some(Answer::events(&[])) } else { lists(asked) });
+        let watching = watch_as_n1(&server, None);
+        until_peers(&watching, &["n2"]).await;
+        sleep(Duration::from_secs(2)).await;
+        // The list, and watches after 0, 0.1, 0.3, 0.7 and 1.5 s or up to twice as many.
+        let asked = server.asked(NODES).len();
+        assert!((5..=11).contains(&asked), "{asked}");
+    });
+}
