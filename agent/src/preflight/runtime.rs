@@ -7,13 +7,13 @@ use nix::unistd::{AccessFlags, access};
 use crate::config::Config;
 use crate::install;
 
-use super::check::Check;
+use super::check::{Check, Verdict};
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![directory("run directory", &config.run_dir, "run-dir")];
     let Some(install) = &config.install else { return checks };
     if let Some(path) = &install.bin_dir {
-        checks.push(directory("plugin directory", path, "cni-bin-dir"));
+        checks.push(plugins(path));
         let plugin = install::source();
         checks.push(if plugin.is_file() {
             Check::ok("weft-cni", plugin.display().to_string())
@@ -30,6 +30,17 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.extend(rivals.into_iter().map(|rival| Check::degraded("other networks", "one comes first", rival)));
     }
     checks
+}
+
+/// Where the plugin is in its place already, `weft-agent init` has put it there, and nothing is to be written.
+fn plugins(path: &Path) -> Check {
+    const WHAT: &str = "plugin directory";
+    match directory(WHAT, path, "cni-bin-dir") {
+        Check { verdict: Verdict::Missing, .. } if install::has_plugin(path) => {
+            Check::ok(WHAT, format!("{}, read-only, has weft-cni", path.display()))
+        }
+        check => check,
+    }
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written.
