@@ -20,6 +20,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         } else {
             Check::missing("weft-cni", format!("{} is absent", plugin.display()), "put it beside weft-agent")
         });
+        checks.push(loopback(path));
     }
     if let Some(path) = &install.conf_dir {
         checks.push(directory("network directory", path, "cni-conf-dir"));
@@ -41,6 +42,17 @@ fn plugins(path: &Path) -> Check {
         }
         check => check,
     }
+}
+
+/// Not ours, and without it containerd starts no pod at all, whatever the network.
+fn loopback(plugins: &Path) -> Check {
+    const WHAT: &str = "loopback plugin";
+    if plugins.join("loopback").exists() {
+        return Check::ok(WHAT, plugins.join("loopback").display().to_string());
+    }
+    let remedy = "containerd starts no pod without it: install the package kubernetes-cni, or set \
+                  use_internal_loopback = true in containerd 2; CRI-O does without";
+    Check::degraded(WHAT, "absent", remedy)
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written.
