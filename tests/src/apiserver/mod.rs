@@ -194,9 +194,10 @@ impl ApiServer {
     pub fn edit(&self, kind: &'static Kind, namespace: &str, name: &str, job: impl FnOnce(&mut Value)) -> Result<()> {
         let key = key(kind, namespace, name);
         self.shared.change(|state| {
-            let mut json = state.store.get(&key).map_err(|refusal| anyhow!("{}", refusal.json()))?.json();
+            let was = state.store.get(&key).map_err(|refusal| anyhow!("{}", refusal.json()))?.json();
+            let mut json = was.clone();
             job(&mut json);
-            state.store.put(key, json);
+            state.store.replace(key, Some(was), json);
             Ok(())
         })
     }
