@@ -38,6 +38,7 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
     let mut config = watcher::Config::default().page_size(PAGE).timeout(WATCH);
     config.field_selector = audience.fields();
     let mut reflector = Reflector::new(audience);
+    let mut forgotten = false;
     loop {
         // A new one begins with a list.
         let mut events = pin!(watcher(api.clone(), config.clone()));
@@ -54,6 +55,7 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
                 event = events.next() => {
                     let error = match event {
                         Some(Ok(event)) => {
+                            forgotten &= !matches!(event, Event::InitDone);
                             reflector.take(event);
                             continue;
                         }
@@ -65,9 +67,10 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
                         since = Some(Instant::now());
                     }
                     match error {
-                        // Of no concern to anybody.
-                        K8sError::Refused { code: K8sError::GONE, ref message } => {
+                        // Of no concern to anybody where a list follows.
+                        K8sError::Refused { code: K8sError::GONE, ref message } if !forgotten => {
                             log::debug!("{:?}: listing again: {message}", A::TOPIC);
+                            forgotten = true;
                             break;
                         }
                         // Servers restart, and what stands between cuts long connections. If more is wrong, the next

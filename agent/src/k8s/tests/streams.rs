@@ -231,3 +231,14 @@ fn a_server_that_ends_every_watch_is_not_asked_without_pause() {
         assert!((5..=11).contains(&asked), "{asked}");
     });
 }
+
+#[test]
+fn a_server_that_forgets_everything_is_told_of() {
+    run(async {
+        let server = Server::start().await;
+        server.on(NODES, |_| Some(Answer::refusal(410, "too old")));
+        let watching = watch_as_n1(&server, None);
+        until("it is told", || watching.view.status().problem.is_some()).await;
+        assert!(watching.view.problems().join(" ").contains("answers 410: too old"));
+    });
+}
