@@ -91,6 +91,8 @@ impl From<Status> for K8sError {
 impl From<kube::Error> for K8sError {
     fn from(error: kube::Error) -> Self {
         match error {
+            // What is an object, and not the one that was asked for, is an empty status to the client.
+            kube::Error::Api(status) if status.code == 0 => Self::Garbage("an object cannot be read".into()),
             kube::Error::Api(status) => (*status).into(),
             kube::Error::SerdeError(source) => Self::Garbage(source.into()),
             kube::Error::FromUtf8(source) => Self::Garbage(source.into()),
