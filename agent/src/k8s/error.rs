@@ -1,9 +1,16 @@
 //! What can go wrong between the agent and the API server.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use hyper_util::client::legacy;
+use kube::core::Status;
+use kube::runtime::watcher;
+
+/// Bytes of what a server says that are shown; a page of HTML has more.
+const SHOWN: usize = 300;
+
+type Source = Box<dyn Error + Send + Sync>;
 
 /// The API server was not reached, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +38,11 @@ pub(crate) enum K8sError {
         source: Box<kube::Error>,
     },
     /// A request cannot be built.
-    #[error("cannot ask")]
-    Request(#[from] hyper::http::Error),
-    /// A request cannot be built.
-    #[error("cannot ask")]
-    Parameters(#[from] kube::core::request::Error),
+    #[error("cannot be asked")]
+    Request(#[source] Box<kube::Error>),
     /// There is no connection.
     #[error("cannot be reached")]
-    Unreachable(#[source] legacy::Error),
+    Unreachable(#[source] Source),
     /// Nothing came.
     #[error("does not answer: nothing came within {seconds} s")]
     Silent {
@@ -47,27 +51,10 @@ pub(crate) enum K8sError {
     },
     /// The connection broke under an answer.
     #[error("broke off its answer")]
-    Broken(#[source] hyper::Error),
-    /// The stream ended inside an event.
-    #[error("ended a stream in the middle of an event")]
-    Truncated,
-    /// More than any answer has.
-    #[error("sends more than {most} bytes at once")]
-    TooLong {
-        /// Bytes that are taken.
-        most: usize,
-    },
+    Broken(#[source] Source),
     /// Not what a server of Kubernetes says.
     #[error("does not answer as Kubernetes does")]
-    Garbage(#[source] serde_json::Error),
-    /// Of another kind than was asked for.
-    #[error("answers with {found:?} where {expected} was asked for")]
-    Kind {
-        /// The kind that was asked for.
-        expected: &'static str,
-        /// What came.
-        found: String,
-    },
+    Garbage(#[source] Source),
     /// The token is not accepted.
     #[error("does not accept the service account's token (401): {message}")]
     Unauthorized {
@@ -96,14 +83,47 @@ pub(crate) enum K8sError {
     },
 }
 
-impl K8sError {
-    /// Of what the server says with that status.
-    pub(super) fn status(code: u16, message: String) -> Self {
+impl From<Status> for K8sError {
+    fn from(Status { code, mut message, .. }: Status) -> Self {
+        message.truncate(message.floor_char_boundary(SHOWN));
         match code {
             401 => Self::Unauthorized { message },
             403 => Self::Forbidden { message },
             410 => Self::Gone { message },
             code => Self::Refused { code, message },
+        }
+    }
+}
+
+impl From<kube::Error> for K8sError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => (*status).into(),
+            kube::Error::SerdeError(source) => Self::Garbage(source.into()),
+            kube::Error::FromUtf8(source) => Self::Garbage(source.into()),
+            kube::Error::HyperError(source) => Self::Broken(source.into()),
+            kube::Error::ReadEvents(source) => Self::Broken(source.into()),
+            // One client hands on what another, or the way there, has found.
+            kube::Error::Service(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => match source.downcast::<kube::Error>() {
+                    Ok(inner) => (*inner).into(),
+                    Err(source) => Self::Unreachable(source),
+                },
+            },
+            other => Self::Request(other.into()),
+        }
+    }
+}
+
+impl From<watcher::Error> for K8sError {
+    fn from(error: watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(source)
+            | watcher::Error::WatchStartFailed(source)
+            | watcher::Error::WatchFailed(source) => source.into(),
+            watcher::Error::WatchError(status) => (*status).into(),
+            watcher::Error::NoResourceVersion => Self::Garbage(error.into()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
@@ -13,7 +14,8 @@ use weft_tests::e2e::{self, Options};
 /// Runs user scenarios in pods of a cluster, tells of each, and removes what it made, also when interrupted.
 ///
 /// The test pods run weft's own image, the installed one; no registry, no exec and no way from here to a pod
-/// is needed. Exit code 0 when nothing failed, 1 when something did.
+/// is needed. Exit code 0 when nothing failed, 1 when something did or nothing could be tried, 2 when the scenarios
+/// did not run to their end.
 #[derive(Debug, Parser)]
 #[command(name = "weft-e2e", version)]
 struct Args {
@@ -35,6 +37,9 @@ struct Args {
     /// How to show the results
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// How long weft may take to be ready on all nodes, before anything begins
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    wait: u64,
     /// Leave the namespace as it is at the end
     #[arg(long)]
     keep: bool,
@@ -57,7 +62,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Without stderr there is nobody to tell.
             let _ = writeln!(io::stderr(), "weft-e2e: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
@@ -74,6 +79,7 @@ fn run(args: Args) -> Result<ExitCode> {
         namespace: args.namespace,
         only: args.only,
         world: args.world,
+        wait: Duration::from_secs(args.wait),
         keep: args.keep,
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start")?;

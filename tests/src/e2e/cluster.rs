@@ -1,17 +1,17 @@
 //! What kind of cluster it is: nodes, families, where weft is.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 
 use super::Options;
+use super::manifest::{Image, OURS};
+use super::weft::{self, Weft};
 
 /// Nodes on which scenarios run, at most.
 const NODES: usize = 2;
@@ -26,18 +26,12 @@ pub(super) struct Place {
     pub(super) room: usize,
 }
 
-/// Where weft is.
+/// The servers of names.
 #[derive(Clone, Debug)]
-pub(super) struct Weft {
+pub(super) struct Dns {
     pub(super) namespace: String,
-    pub(super) daemon_set: String,
-    pub(super) image: String,
     /// Its pods, as `key=value,...`.
     pub(super) selector: String,
-    /// Directory of the nodes where its agents' sockets are.
-    pub(super) run_dir: Option<String>,
-    /// Whether it replaces its pods by itself when its template changes.
-    pub(super) rolls: bool,
 }
 
 /// A cluster as it was found.
@@ -47,27 +41,34 @@ pub(super) struct Cluster {
     pub(super) places: Vec<Place>,
     pub(super) nodes: usize,
     pub(super) weft: Option<Weft>,
-    pub(super) image: String,
+    pub(super) image: Image,
+    /// Why it was not whole when the time to wait for that was over.
+    unsettled: Vec<String>,
+    /// Namespaces of other runs, which may have been broken off.
+    others: Vec<String>,
     /// Address of the API server as pods know it.
     pub(super) api: Vec<String>,
-    /// Whether there is a service for names.
-    pub(super) dns: bool,
+    /// Who answers for names.
+    pub(super) dns: Option<Dns>,
 }
 
 impl Cluster {
     pub(super) async fn find(options: &Options) -> Result<Self> {
         let client = connect(options).await?;
         let version = client.apiserver_version().await.context("ask the API server for its version")?.git_version;
-        let weft = find_weft(&client).await?;
-        let Some(image) = options.image.clone().or_else(|| weft.as_ref().map(|weft| weft.image.clone())) else {
+        let weft = weft::find(&client).await?;
+        let Some(reference) = options.image.clone().or_else(|| weft.as_ref().map(|weft| weft.image.clone())) else {
             bail!("no DaemonSet of weft in this cluster: install it, or give --image to test what is there");
+        };
+        let (served, unsettled) = match &weft {
+            Some(weft) => {
+                let unsettled = weft::settle(&client, weft, options.wait).await?;
+                (Some(weft::served(&client, weft).await?), unsettled)
+            }
+            None => (None, Vec::new()),
         };
         let nodes: Api<Node> = Api::all(client.clone());
         let nodes = nodes.list(&ListParams::default()).await.context("list nodes")?.items;
-        let served = match &weft {
-            Some(weft) => Some(served(&client, weft).await?),
-            None => None,
-        };
         let fit = |node: &&Node| {
             let has_agent = served.as_ref().is_none_or(|served| served.contains_key(&node.name_any()));
             has_agent && condition(node, "Ready") == Some("True")
@@ -78,23 +79,30 @@ impl Cluster {
             .sort_by_key(|node| (node.labels().contains_key("node-role.kubernetes.io/control-plane"), node.name_any()));
         let places: Vec<Place> = fitting.into_iter().take(NODES).map(place).collect();
         if places.is_empty() {
-            bail!(
-                "none of {} nodes is Ready and has a ready pod of weft: look at `kubectl get nodes,pods -A`",
-                nodes.len()
-            );
+            bail!("none of {} nodes is Ready and has a ready pod of weft: {}", nodes.len(), unsettled.join("; "));
         }
         let services: Api<Service> = Api::namespaced(client.clone(), "default");
         let api = services.get("kubernetes").await.context("get the service default/kubernetes")?;
         let everywhere: Api<Service> = Api::all(client.clone());
         let dns = everywhere.list(&ListParams::default().labels("k8s-app=kube-dns")).await.context("list services")?;
+        let dns = dns.items.iter().find_map(|service| {
+            let selector = service.spec.as_ref()?.selector.iter().flatten();
+            let selector = selector.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+            Some(Dns { namespace: service.namespace()?, selector })
+        });
+        let spaces: Api<Namespace> = Api::all(client.clone());
+        let others = spaces.list(&ListParams::default().labels(OURS)).await.context("list namespaces")?;
+        let pull_secrets = weft.as_ref().map(|weft| weft.pull_secrets.clone()).unwrap_or_default();
         Ok(Self {
             version,
             nodes: nodes.len(),
             places,
             weft,
-            image,
+            image: Image { reference, pull_secrets },
+            unsettled,
+            others: others.items.iter().map(ResourceExt::name_any).collect(),
             api: api.spec.and_then(|spec| spec.cluster_ips).unwrap_or_default(),
-            dns: !dns.items.is_empty(),
+            dns,
             client,
         })
     }
@@ -106,11 +114,17 @@ impl Cluster {
             Some(weft) => format!("weft: DaemonSet {}/{}, image {}", weft.namespace, weft.daemon_set, weft.image),
             None => "weft: not installed".to_owned(),
         };
-        vec![
+        let mut facts = vec![
             format!("Kubernetes {}, {} nodes, pods on {}", self.version, self.nodes, names.join(" and ")),
             weft,
-            format!("image of the test pods: {}", self.image),
-        ]
+            format!("image of the test pods: {}", self.image.reference),
+        ];
+        facts.extend(self.unsettled.iter().map(|why| format!("not whole: {why}")));
+        if !self.others.is_empty() {
+            let others = self.others.join(" ");
+            facts.push(format!("other runs, under way or broken off: kubectl delete namespace {others}"));
+        }
+        facts
     }
 }
 
@@ -146,80 +160,8 @@ fn place(node: &Node) -> Place {
     }
 }
 
-/// The `DaemonSet` whose pods run the agent, whatever it is called.
-async fn find_weft(client: &Client) -> Result<Option<Weft>> {
-    let all: Api<DaemonSet> = Api::all(client.clone());
-    let all = all.list(&ListParams::default()).await.context("list DaemonSets")?;
-    Ok(all.items.iter().find_map(weft_of))
-}
-
-fn weft_of(set: &DaemonSet) -> Option<Weft> {
-    let spec = set.spec.as_ref()?;
-    let pod = spec.template.spec.as_ref()?;
-    let container = pod.containers.iter().find(|container| {
-        let words = container.command.iter().chain(&container.args).flatten();
-        words.into_iter().any(|word| word.rsplit('/').next() == Some("weft-agent"))
-    });
-    // Clean-up runs the same program and serves nobody.
-    let cleans = |word: &String| word == "cleanup";
-    let container = container.filter(|one| !one.command.iter().chain(&one.args).flatten().any(cleans))?;
-    let labels = spec.selector.match_labels.iter().flatten();
-    let volumes = pod.volumes.iter().flatten().filter_map(|volume| volume.host_path.as_ref());
-    let run_dir = volumes.map(|path| path.path.trim_end_matches('/')).find(|path| path.ends_with("/run/weft"));
-    let strategy = spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
-    Some(Weft {
-        namespace: set.namespace()?,
-        daemon_set: set.name_any(),
-        image: container.image.clone()?,
-        selector: labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
-        run_dir: run_dir.map(str::to_owned),
-        rolls: strategy != Some("OnDelete"),
-    })
-}
-
-/// Weft's ready pods, by the node that they are on.
-pub(super) async fn served(client: &Client, weft: &Weft) -> Result<BTreeMap<String, Pod>> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &weft.namespace);
-    let pods = pods.list(&ListParams::default().labels(&weft.selector)).await.context("list weft's pods")?;
-    let ready = pods.items.into_iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
-    Ok(ready.filter_map(|pod| Some((pod.spec.as_ref()?.node_name.clone()?, pod))).collect())
-}
-
 /// Whether all of its containers are.
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn set(args: &[&str]) -> DaemonSet {
-        let container = json!({ "name": "agent", "image": "weft:1", "command": ["/bin/weft-agent"], "args": args });
-        let volumes = json!([
-            { "name": "bpf", "hostPath": { "path": "/sys/fs/bpf" } },
-            { "name": "run", "hostPath": { "path": "/run/weft" } },
-        ]);
-        let labels = json!({ "app": "weft" });
-        serde_json::from_value(json!({
-            "metadata": { "name": "net", "namespace": "here" },
-            "spec": {
-                "selector": { "matchLabels": labels },
-                "template": { "metadata": { "labels": labels }, "spec": { "containers": [container], "volumes": volumes } },
-            },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn weft_is_known_by_what_it_runs() {
-        let weft = weft_of(&set(&["--config-dir", "/etc/weft"])).unwrap();
-        assert_eq!((weft.namespace.as_str(), weft.daemon_set.as_str()), ("here", "net"));
-        assert_eq!((weft.image.as_str(), weft.selector.as_str()), ("weft:1", "app=weft"));
-        assert_eq!((weft.run_dir.as_deref(), weft.rolls), (Some("/run/weft"), true));
-        assert!(weft_of(&set(&["cleanup", "--stay"])).is_none());
-    }
 }

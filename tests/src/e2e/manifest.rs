@@ -18,6 +18,17 @@ pub(super) const AUTHORITY: &str = "/authority/ca.crt";
 /// Where the agent's run directory is mounted.
 pub(super) const RUN_DIR: &str = "/run/weft";
 
+/// Label of the namespaces of all runs, as `key=value`.
+pub(super) const OURS: &str = "app.kubernetes.io/managed-by=weft-e2e";
+
+/// What the test pods run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    pub(super) reference: String,
+    /// Secrets by which it is pulled: a kubelet may want them even where the image is there already.
+    pub(super) pull_secrets: Vec<String>,
+}
+
 /// A pod to be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PodPlan {
@@ -52,13 +63,13 @@ impl PodPlan {
         Self { name: name.to_owned(), node: place.name.clone(), ask, ..Self::default() }
     }
 
-    pub(super) fn pod(&self, image: &str) -> Result<Pod> {
+    pub(super) fn pod(&self, image: &Image) -> Result<Pod> {
         let mut containers = Vec::new();
         if let Some(port) = self.serve {
-            containers.push(self.serving(image, port));
+            containers.push(self.serving(&image.reference, port));
         }
         if !self.ask.is_empty() {
-            containers.push(self.asking(image)?);
+            containers.push(self.asking(&image.reference)?);
         }
         let mut volumes = Vec::new();
         if let Some(path) = &self.run_dir {
@@ -67,6 +78,7 @@ impl PodPlan {
         if self.authority {
             volumes.push(json!({ "name": "authority", "configMap": { "name": "kube-root-ca.crt" } }));
         }
+        let secrets: Vec<_> = image.pull_secrets.iter().map(|name| json!({ "name": name })).collect();
         let pod = json!({
             "metadata": { "name": self.name, "labels": self.labels, "annotations": self.annotations },
             "spec": {
@@ -78,6 +90,7 @@ impl PodPlan {
                 "terminationGracePeriodSeconds": 1,
                 "automountServiceAccountToken": false,
                 "enableServiceLinks": false,
+                "imagePullSecrets": secrets,
                 "containers": containers,
                 "volumes": volumes,
             },
@@ -196,6 +209,10 @@ mod tests {
 
     use super::*;
 
+    fn image() -> Image {
+        Image { reference: "weft:1".into(), pull_secrets: vec!["key".into()] }
+    }
+
     fn place() -> Place {
         Place { name: "n1".into(), addresses: Vec::new(), room: 10 }
     }
@@ -203,10 +220,12 @@ mod tests {
     #[test]
     fn clients_leave_their_answers_where_the_kubelet_finds_them() {
         let ask = vec![Question::Finish(Finish { to: "10.0.0.1:80".into() })];
-        let pod = PodPlan::client("c", &place(), ask).pod("weft:1").unwrap();
+        let pod = PodPlan::client("c", &place(), ask).pod(&image()).unwrap();
         let spec = pod.spec.unwrap();
         assert_eq!(spec.node_name.as_deref(), Some("n1"));
+        assert_eq!(spec.image_pull_secrets.unwrap()[0].name, "key");
         let container = &spec.containers[0];
+        assert_eq!(container.image.as_deref(), Some("weft:1"));
         let command = container.command.as_ref().unwrap().join(" ");
         let wanted = r#"/bin/weft connectivity ask --result /dev/termination-log {"finish":{"to":"10.0.0.1:80"}}"#;
         assert_eq!(command, wanted);
@@ -216,7 +235,7 @@ mod tests {
 
     #[test]
     fn servers_bear_their_ports() {
-        let pod = PodPlan { host_port: Some(81), ..PodPlan::server("s", &place()) }.pod("weft:1").unwrap();
+        let pod = PodPlan { host_port: Some(81), ..PodPlan::server("s", &place()) }.pod(&image()).unwrap();
         let ports = pod.spec.unwrap().containers[0].ports.clone().unwrap();
         assert!(ports.iter().all(|port| port.host_port == Some(81) && port.container_port == 8080));
         let plan = ServicePlan { name: "s", label: ("server", "s"), kind: Kind::Headless, ..ServicePlan::default() };

@@ -11,6 +11,7 @@ mod report;
 mod scenario;
 mod service;
 mod stage;
+mod weft;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// An address outside of the cluster that accepts connections.
     pub world: Option<SocketAddr>,
+    /// How long weft may take to be ready on all nodes, before anything begins.
+    pub wait: Duration,
     /// Leave the namespace as it is at the end.
     pub keep: bool,
 }
@@ -58,7 +61,12 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         tell(&format!("namespace {} is left: kubectl delete namespace {0}", stage.namespace()));
         return outcome;
     }
-    match stage.remove().await {
+    // Whoever interrupts that as well does not want to wait.
+    let removed = tokio::select! {
+        removed = stage.remove() => removed,
+        () = interrupted() => Err(anyhow!("interrupted: kubectl delete namespace {}", stage.namespace())),
+    };
+    match removed {
         Ok(()) => outcome,
         Err(error) => {
             tell(&format!("{error:#}"));
@@ -98,16 +106,31 @@ async fn interrupted() {
     }
 }
 
-/// Asks every 200 ms until there is an answer; the last reason for there being none is told when the time is over.
+/// Whether it is the API server's state of the moment, and not what was asked of it.
+fn is_passing(error: &anyhow::Error) -> bool {
+    match error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>()) {
+        Some(kube::Error::Api(status)) => status.code >= 500 || status.code == 429,
+        Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => true,
+        _ => false,
+    }
+}
+
+/// Asks until there is an answer, whatever the API server's state; the last reason for there being none is told when
+/// the time is over.
 async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Result<Result<T, String>>) -> Result<T> {
-    let end = Instant::now() + limit;
+    let (started, mut pause) = (Instant::now(), Duration::from_millis(200));
     loop {
-        match ask().await? {
-            Ok(found) => return Ok(found),
-            Err(why) if Instant::now() >= end => {
-                return Err(anyhow!("not within {} s: {what}: {why}", limit.as_secs()));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        let why = match ask().await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(why)) => why,
+            Err(error) if is_passing(&error) => format!("{error:#}"),
+            Err(error) => return Err(error),
+        };
+        if started.elapsed() >= limit {
+            return Err(anyhow!("not within {} s: {what}: {why}", limit.as_secs()));
         }
+        tokio::time::sleep(pause).await;
+        // Thirty pods that take their time would be a hundred and fifty requests a second.
+        pause = (pause * 11 / 10).min(Duration::from_secs(1));
     }
 }

@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt};
 use weft_agent::connectivity::Told;
 
 use super::cluster::is_ready;
-use super::manifest::PodPlan;
+use super::manifest::{Image, PodPlan};
 use super::until;
 
 /// How long a pod may take to start: an image may have to be pulled first.
@@ -29,14 +29,14 @@ const HOPELESS: [&str; 3] = ["ErrImageNeverPull", "InvalidImageName", "CreateCon
 pub(super) struct Pods {
     api: Api<Pod>,
     events: Api<Event>,
-    image: String,
+    image: Image,
 }
 
 impl Pods {
-    pub(super) fn new(client: &Client, namespace: &str, image: &str) -> Self {
+    pub(super) fn new(client: &Client, namespace: &str, image: &Image) -> Self {
         let api = Api::namespaced(client.clone(), namespace);
         let events = Api::namespaced(client.clone(), namespace);
-        Self { api, events, image: image.to_owned() }
+        Self { api, events, image: image.clone() }
     }
 
     pub(super) async fn create(&self, plan: &PodPlan) -> Result<()> {
@@ -172,8 +172,17 @@ fn standstill(pod: &Pod) -> Option<String> {
     Some(format!("{reason}: {text}"))
 }
 
+/// The image that it waits for in vain.
+pub(super) fn lacks_image(pod: &Pod) -> Option<String> {
+    let waits = |container: &&ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+        matches!(waiting, Some("ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"))
+    };
+    containers(pod).find(waits).map(|container| container.image.clone())
+}
+
 /// Its phase, and what its containers wait for or ended with.
-fn state(pod: &Pod) -> String {
+pub(super) fn state(pod: &Pod) -> String {
     let Some(status) = &pod.status else { return "no kubelet has looked at it".to_owned() };
     let mut words = vec![status.phase.clone().unwrap_or_else(|| "no phase".to_owned())];
     words.extend([&status.reason, &status.message].into_iter().flatten().cloned());

@@ -72,9 +72,9 @@ impl Report {
         Self { cluster, scenarios, passed, failed, not_applicable }
     }
 
-    /// Whether nothing failed.
+    /// Whether something was seen to work, and nothing failed.
     pub fn is_good(&self) -> bool {
-        self.failed == 0
+        self.failed == 0 && self.passed > 0
     }
 }
 
@@ -111,5 +111,6 @@ mod tests {
         assert_eq!(json["scenarios"][1]["result"], "not-applicable");
         assert_eq!(json["notApplicable"], 1);
         assert!(!Report::new(Vec::new(), vec![line(Verdict::Failed("c".into()))]).is_good());
+        assert!(!Report::new(Vec::new(), vec![line(Verdict::NotApplicable("d".into()))]).is_good(), "nothing was seen");
     }
 }

@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::{join_all, try_join_all};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use weft_agent::connectivity::{Agent, AgentState, Answer, Question, Told};
 
 use super::check::{Asking, Check};
 use super::cluster::{Cluster, Place};
-use super::manifest::{PORT, PodPlan, RUN_DIR, ServicePlan};
+use super::manifest::{OURS, PORT, PodPlan, RUN_DIR, ServicePlan};
 use super::pods::{Pods, addresses};
 use super::service::{self, Made};
 use super::{Options, until};
@@ -29,6 +29,9 @@ const REMOVAL: Duration = Duration::from_secs(120);
 
 /// How long its making and removal are tried again while the API server does not answer.
 const API: Duration = Duration::from_secs(30);
+
+/// Label of a namespace that says which run made it.
+const RUN: &str = "weft.dev/e2e-run";
 
 /// A server and where it is.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ impl Cast {
 pub(super) struct Stage {
     cluster: Cluster,
     namespace: String,
+    /// Label of what is this run's.
+    run: String,
     pods: Pods,
     /// For names.
     next: AtomicU32,
@@ -81,7 +86,8 @@ impl Stage {
         let pods = Pods::new(&cluster.client, &namespace, &cluster.image);
         // Below what NodePorts and outgoing connections usually take, and even.
         let port = 21_000 + u16::try_from(seed % 4000)? * 2;
-        Ok(Self { cluster, namespace, pods, next: AtomicU32::new(0), port, world: options.world })
+        let run = format!("{seed:x}");
+        Ok(Self { cluster, namespace, run, pods, next: AtomicU32::new(0), port, world: options.world })
     }
 
     pub(super) fn namespace(&self) -> &str {
@@ -114,11 +120,13 @@ impl Stage {
         let levels =
             ["enforce", "audit", "warn"].map(|mode| (format!("pod-security.kubernetes.io/{mode}"), "privileged"));
         let mut labels = BTreeMap::from(levels);
-        labels.insert("app.kubernetes.io/managed-by".to_owned(), "weft-e2e");
+        labels.extend(OURS.split_once('=').map(|(key, value)| (key.to_owned(), value)));
+        labels.insert(RUN.to_owned(), &self.run);
         let namespace = json!({ "metadata": { "name": self.namespace, "labels": labels } });
         let namespace = serde_json::from_value(namespace).context("make a namespace")?;
         let made = api.create(&PostParams::default(), &namespace).await;
         made.with_context(|| format!("create namespace {}", self.namespace))?;
+        self.copy_secrets().await?;
         let mut pods = vec![("a1", 0), ("a2", 0)];
         let mut hosts = vec![("host-a", 0)];
         if self.places().len() > 1 {
@@ -129,6 +137,23 @@ impl Stage {
         let hosts = try_join_all(hosts.into_iter().map(|(name, at)| self.server(name, at, true)));
         let (pods, hosts) = futures::future::try_join(pods, hosts).await?;
         Ok(Cast { pods, hosts })
+    }
+
+    /// Those by which weft's image is pulled, which only pods of their own namespace may use.
+    async fn copy_secrets(&self) -> Result<()> {
+        let Some(weft) = &self.cluster.weft else { return Ok(()) };
+        let from: Api<Secret> = Api::namespaced(self.cluster.client.clone(), &weft.namespace);
+        let to: Api<Secret> = Api::namespaced(self.cluster.client.clone(), &self.namespace);
+        for name in &weft.pull_secrets {
+            // One that is not there is none that weft needs.
+            let Some(secret) = from.get_opt(name).await.with_context(|| format!("get secret {name}"))? else {
+                continue;
+            };
+            let mut copy = Secret { data: secret.data, type_: secret.type_, ..Secret::default() };
+            copy.metadata.name = Some(name.clone());
+            to.create(&PostParams::default(), &copy).await.with_context(|| format!("create secret {name}"))?;
+        }
+        Ok(())
     }
 
     async fn server(&self, name: &'static str, at: usize, host: bool) -> Result<Server> {
@@ -146,7 +171,16 @@ impl Stage {
     pub(super) async fn remove(&self) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.cluster.client.clone());
         let what = format!("namespace {} goes", self.namespace);
-        until(&what, API, async || match api.delete(&self.namespace, &DeleteParams::default()).await {
+        let found =
+            until(&what, API, async || Ok(Ok(api.get_opt(&self.namespace).await.context("get our namespace")?)));
+        let Some(found) = found.await? else { return Ok(()) };
+        // A name that was given may have been somebody else's: what we did not make is not ours to remove.
+        if found.labels().get(RUN) != Some(&self.run) {
+            return Ok(());
+        }
+        let only = Preconditions { uid: found.uid(), resource_version: None };
+        let only = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        until(&what, API, async || match api.delete(&self.namespace, &only).await {
             Ok(_) => Ok(Ok(())),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Ok(())),
             Err(error) => Ok(Err(error.to_string())),

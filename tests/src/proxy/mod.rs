@@ -71,6 +71,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// Its address and port inside the cluster.
     pub cluster: SocketAddr,
+    /// Its addresses outside the cluster, with the same port: `externalIPs`, and those of its load balancers.
+    pub outer: Vec<IpAddr>,
     /// Its port of every node.
     pub node_port: Option<u16>,
     /// `externalTrafficPolicy: Local`: nodes ask only their own pods, and clients keep their addresses.

@@ -1,6 +1,6 @@
 //! Ports of a node that are a pod's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
@@ -22,7 +22,10 @@ pub(super) async fn everywhere(stage: &Stage, cast: &Cast) -> Result<Verdict> {
         let all = reached.iter().chain(more);
         all.flat_map(|address| Check::server("ported", *address, port, client)).collect()
     };
-    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST)];
+    // Of the families that the pod has: nobody answers for the other.
+    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let loopback: Vec<IpAddr> =
+        loopback.into_iter().filter(|one| reached.iter().any(|own| own.is_ipv4() == one.is_ipv4())).collect();
     let mut asking =
         vec![Asking::pod(0, checks(&Client::Anybody, &[])), Asking::host(0, checks(&Client::Anybody, &loopback))];
     if stage.places().len() > 1 {

@@ -6,9 +6,10 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::{no_weft, passed};
-use crate::e2e::cluster::{condition, served};
+use crate::e2e::cluster::condition;
 use crate::e2e::report::Verdict;
 use crate::e2e::stage::{Cast, Stage};
+use crate::e2e::weft::{missing, served};
 
 /// Keeps pods away until the agent is ready.
 const TAINT: &str = "weft.dev/agent-not-ready";
@@ -19,7 +20,8 @@ pub(super) async fn ready(stage: &Stage, _: &Cast) -> Result<Verdict> {
     let agents = served(&cluster.client, weft).await?;
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = nodes.list(&ListParams::default()).await.context("list nodes")?;
-    let mut wrong = Vec::new();
+    // A node whose agent is not there would only make the others look good.
+    let mut wrong = missing(&cluster.client, weft).await?;
     for node in nodes.items.iter().filter(|node| agents.contains_key(&node.name_any())) {
         let name = node.name_any();
         for (kind, wanted) in [("Ready", "True"), ("NetworkUnavailable", "False")] {

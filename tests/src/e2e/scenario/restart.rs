@@ -12,11 +12,11 @@ use serde_json::json;
 use weft_agent::connectivity::{Answer, Finish, Question, Stream, Told};
 
 use super::{no_weft, passed};
-use crate::e2e::cluster::{Weft, served};
 use crate::e2e::manifest::PodPlan;
 use crate::e2e::report::Verdict;
 use crate::e2e::stage::{Cast, Stage};
 use crate::e2e::until;
+use crate::e2e::weft::{Weft, served};
 
 /// Streams end by themselves after that long.
 const STREAM_MAX: u32 = 480;
