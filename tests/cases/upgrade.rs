@@ -64,8 +64,9 @@ impl<'a> Versions<'a> {
         wait::until("the plugin", Duration::from_secs(5), installed)?;
         let running = fs::read_link(format!("/proc/{}/exe", self.node.agent_pid()?))?;
         ensure!(running.starts_with(dist), "{} runs", running.display());
-        ensure!(self.conf.join("05-weft.conflist").exists(), "there is no conflist");
-        Ok(())
+        // The first one writes it when it is ready.
+        let conflist = self.conf.join("05-weft.conflist");
+        wait::until("the conflist", Duration::from_secs(5), || Ok(conflist.exists())).map(drop)
     }
 
     /// From the version that runs to that one, as politely as a `DaemonSet`, or not.
