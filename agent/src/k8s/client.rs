@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_secs(5))
     .without_max_times()
     .with_jitter();
+/// The longest wait after a watch that was granted.
+const BRIEF: Duration = Duration::from_secs(1);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weft-agent/", env!("CARGO_PKG_VERSION")));
 
 /// The API server, and who asks it.
@@ -74,19 +77,23 @@ impl ApiServer {
     pub(super) fn watching(self: &Arc<Self>, granted: Arc<Notify>) -> Client {
         let server = Arc::clone(self);
         let (mut lists, mut watches) = (Attempts::default(), Attempts::default());
+        let stands = Arc::new(AtomicBool::new(false));
         let send = move |request: Request<Body>| {
             let has = |parameter| request.uri().query().is_some_and(|query| query.contains(parameter));
             let watch = has("watch=true");
             let at = match (watch, has("continue=")) {
-                (true, _) => watches.next(Instant::now()),
-                (false, false) => lists.next(Instant::now()),
+                // One that was granted, and broke soon, costs the server little.
+                (true, _) if stands.swap(false, Ordering::Relaxed) => watches.next(Instant::now(), BRIEF),
+                (true, _) => watches.next(Instant::now(), Duration::MAX),
+                (false, false) => lists.next(Instant::now(), Duration::MAX),
                 (false, true) => Instant::now(),
             };
-            let (server, granted) = (Arc::clone(&server), Arc::clone(&granted));
+            let (server, granted, stands) = (Arc::clone(&server), Arc::clone(&granted), Arc::clone(&stands));
             async move {
                 sleep_until(at).await;
                 let response = server.send(request).await?;
                 if watch && response.status().is_success() {
+                    stands.store(true, Ordering::Relaxed);
                     granted.notify_one();
                 }
                 Ok::<_, K8sError>(response)
@@ -172,11 +179,11 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// When the next may begin: at once after one that lasted.
-    fn next(&mut self, now: Instant) -> Instant {
+    /// When the next may begin: at once after one that lasted, and after so much at most.
+    fn next(&mut self, now: Instant, most: Duration) -> Instant {
         let at = if self.last.is_some_and(|last| now < last + STOOD) {
             let wait = self.backoff.get_or_insert_with(|| RETRY.build()).next();
-            now + wait.unwrap_or_default()
+            now + wait.unwrap_or_default().min(most)
         } else {
             self.backoff = None;
             now
@@ -194,16 +201,17 @@ mod tests {
     fn waits_grow_to_a_limit_and_never_exceed_it() {
         let mut attempts = Attempts::default();
         let mut now = Instant::now();
-        assert_eq!(attempts.next(now), now);
+        assert_eq!(attempts.next(now, Duration::MAX), now);
         for round in 0..40 {
             let most = Duration::from_millis(100 << round.min(7)).min(Duration::from_secs(10));
-            let wait = attempts.next(now) - now;
+            let wait = attempts.next(now, Duration::MAX) - now;
             assert!(wait <= most && wait >= most / 2, "{round}: {wait:?}");
             // It fails at once.
             now += wait;
         }
-        now += STOOD;
-        assert_eq!(attempts.next(now), now, "the last one stood");
-        assert!(attempts.next(now) <= now + Duration::from_millis(100));
+        assert!(attempts.next(now, BRIEF) <= now + BRIEF);
+        now += STOOD + BRIEF;
+        assert_eq!(attempts.next(now, Duration::MAX), now, "the last one stood");
+        assert!(attempts.next(now, Duration::MAX) <= now + Duration::from_millis(100));
     }
 }

@@ -29,7 +29,7 @@ const WATCH: u32 = 280;
 /// Changes come in bursts.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// When a list that was not trusted is asked for again.
-const DISTRUST: Duration = Duration::from_secs(300);
+const DISTRUST: Duration = Duration::from_secs(if cfg!(test) { 4 } else { 300 });
 
 /// Follows the objects for ever. What was known stays through every failure.
 pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, audience: A) {
@@ -51,7 +51,10 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
                     view.up(A::TOPIC);
                 }
                 () = due(reflector.publish_at) => reflector.publish(),
-                () = due(reflector.relist_at) => break,
+                () = due(reflector.relist_at) => {
+                    reflector.relist_at = None;
+                    break;
+                }
                 event = events.next() => {
                     let error = match event {
                         Some(Ok(event)) => {

@@ -36,6 +36,24 @@ fn a_list_without_this_node_takes_no_peer_away() {
 }
 
 #[test]
+fn a_list_that_was_not_believed_is_asked_for_again() {
+    run(async {
+        let server = Server::start().await;
+        let (hanging, _open) = Answer::stream(&[]);
+        let (standing, _stays) = Answer::stream(&[]);
+        let whole = lists("20", &[node(1, 1), node(3, 1)]);
+        let first = lists("10", &[node(1, 1), node(2, 1)]);
+        server.turns(NODES, [first, Answer::refusal(410, "old"), lists("2", &[]), hanging, whole, standing]);
+        let watching = watch_as_n1(&server, None);
+        until("it is not believed", || watching.view.problems().join(" ").contains("lists 0 nodes")).await;
+        assert_eq!(peer_names(&watching).unwrap(), ["n2"]);
+        until_peers(&watching, &["n3"]).await;
+        until("it is watched", || server.asked(NODES).len() == 6).await;
+        assert!(watching.view.problems().is_empty(), "{:?}", watching.view.problems());
+    });
+}
+
+#[test]
 fn an_empty_list_of_services_is_not_believed() {
     run(async {
         let server = Server::start().await;
