@@ -90,5 +90,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 fn start_log(level: LevelFilter) {
-    env_logger::Builder::new().filter_level(level).init();
+    // The client warns of each stream that breaks; the agent tells itself what that means, and when it means nothing.
+    let client = if level > LevelFilter::Info { level } else { LevelFilter::Error };
+    env_logger::Builder::new().filter_level(level).filter_module("kube_client", client).init();
 }

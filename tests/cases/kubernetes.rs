@@ -6,7 +6,9 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use weft_tests::apiserver::NODES;
-use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, knows, node, peers, problems, put_stranger, status};
+use weft_tests::cluster::{
+    AGAIN, Cluster, SOON, all_talk, conflist, knows, node, peers, problems, put_stranger, status,
+};
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::{Attach, Family};
 use weft_tests::traffic::ping::{self, Steady};
@@ -79,8 +81,8 @@ fn nothing_changes_while_the_server_is_away(routing: Routing, attach: Attach) ->
 
     put_stranger(cluster.server(), "n9", "10.244.9.0/24")?;
     cluster.server().resume()?;
-    wait::until("what happened meanwhile is learnt", 3 * SOON, || Ok(knows(first, "n9")? && knows(second, "n9")?))?;
-    wait::until("all is well again", 3 * SOON, || Ok(problems(first)?.is_empty()))
+    wait::until("what happened meanwhile is learnt", AGAIN, || Ok(knows(first, "n9")? && knows(second, "n9")?))?;
+    wait::until("all is well again", AGAIN, || Ok(problems(first)?.is_empty()))
         .with_context(|| format!("{:?}", problems(first)))?;
     let report = steady.stop()?;
     ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);

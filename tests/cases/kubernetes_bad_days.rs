@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use weft_tests::apiserver::{Bad, Faults, NODES};
 use weft_tests::cluster::{
-    Cluster, SOON, all_talk, conflist, knows, launch, node, peers, problems, put_stranger, status,
+    AGAIN, Cluster, SOON, all_talk, conflist, knows, launch, node, peers, problems, put_stranger, status,
 };
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::{Attach, Family};
@@ -39,9 +39,9 @@ fn bad_answers_change_nothing_and_are_told_and_forgotten() -> Result<()> {
         }
         ensure!(knows(first, "n2")?, "{bad:?} took a node away: {:?}", peers(first)?);
         server.misbehave(Faults::default());
-        wait::until("what came meanwhile is learnt", 3 * SOON, || knows(first, &new))
+        wait::until("what came meanwhile is learnt", AGAIN, || knows(first, &new))
             .with_context(|| format!("{bad:?}: {:?}", problems(first)))?;
-        wait::until("all is well", 3 * SOON, || Ok(problems(first)?.is_empty()))
+        wait::until("all is well", AGAIN, || Ok(problems(first)?.is_empty()))
             .with_context(|| format!("{bad:?}: {:?}", problems(first)))?;
     }
     let report = steady.stop()?;
@@ -81,9 +81,9 @@ fn a_server_that_flaps_is_followed_between() -> Result<()> {
         server.resume()?;
         thread::sleep(Duration::from_millis(30 * (10 - round)));
     }
-    wait::until("all that came is known", 3 * SOON, || Ok(peers(first)?.len() == 11))
+    wait::until("all that came is known", AGAIN, || Ok(peers(first)?.len() == 11))
         .with_context(|| format!("{:?}", peers(first)))?;
-    wait::until("all is well", 3 * SOON, || Ok(status(first)?["connected"] == true && problems(first)?.is_empty()))?;
+    wait::until("all is well", AGAIN, || Ok(status(first)?["connected"] == true && problems(first)?.is_empty()))?;
     let report = steady.stop()?;
     ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);
     Ok(())
@@ -98,7 +98,7 @@ fn a_start_on_garbage_announces_nothing_and_recovers() -> Result<()> {
     wait::until("it is told", SOON, || Ok(!problems(first)?.is_empty()))?;
     ensure!(conflist(first).is_err(), "announced on garbage");
     server.misbehave(Faults::default());
-    wait::until("the network is announced", 3 * SOON, || Ok(conflist(first).is_ok()))?;
+    wait::until("the network is announced", AGAIN, || Ok(conflist(first).is_ok()))?;
     first.node().wait_ready(SOON)
 }
 
@@ -129,7 +129,7 @@ fn a_server_that_is_silent_for_longer_than_anything_waits_changes_nothing() -> R
     wait::until("what happened meanwhile is learnt", Duration::from_secs(40), || {
         Ok(knows(first, "n9")? && knows(second, "n9")?)
     })?;
-    wait::until("all is well again", 3 * SOON, || Ok(problems(first)?.is_empty() && problems(second)?.is_empty()))?;
+    wait::until("all is well again", AGAIN, || Ok(problems(first)?.is_empty() && problems(second)?.is_empty()))?;
     let report = steady.stop()?;
     ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);
     Ok(())
@@ -155,8 +155,8 @@ fn a_clock_that_is_wrong_is_told_and_costs_nothing_that_runs() -> Result<()> {
         server.put(odd)?;
         server.certify(1975..4096)?;
         cluster.hand_out_account()?;
-        wait::until("it is followed again", 3 * SOON, || knows(first, "odd"))?;
-        wait::until("all is well", 3 * SOON, || Ok(problems(first)?.is_empty()))?;
+        wait::until("it is followed again", AGAIN, || knows(first, "odd"))?;
+        wait::until("all is well", AGAIN, || Ok(problems(first)?.is_empty()))?;
         server.remove(NODES, "", "odd")?;
         all.remove(0).del(first.node())?;
     }

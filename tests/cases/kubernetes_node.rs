@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_tests::apiserver::{NODES, PODS};
-use weft_tests::cluster::{Cluster, SOON, TAINT, all_talk, conflist, launch, node, problems, status};
+use weft_tests::cluster::{AGAIN, Cluster, SOON, TAINT, all_talk, conflist, launch, node, problems, status};
 use weft_tests::exec;
 use weft_tests::fabric::{Layout, Member, Routing};
 use weft_tests::node::{Attach, Family};
@@ -195,7 +195,7 @@ fn an_agent_without_a_server_starts_and_waits() -> Result<()> {
     thread::sleep(Duration::from_millis(500));
     ensure!(conflist(first).is_err(), "announced before the ranges are known");
     cluster.server().resume()?;
-    first.node().wait_ready(SOON)?;
+    first.node().wait_ready(AGAIN)?;
     wait::until("the network is announced", SOON, || Ok(conflist(first).is_ok())).map(drop)
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_tests::apiserver::NODES;
-use weft_tests::cluster::{Cluster, SOON, TAINT, conflist, joined, launch, pod, problems, status};
+use weft_tests::cluster::{AGAIN, Cluster, SOON, TAINT, conflist, joined, launch, pod, problems, status};
 use weft_tests::fabric::{Layout, Member, Routing};
 use weft_tests::node::Attach;
 use weft_tests::site::Site;
@@ -49,7 +49,7 @@ fn the_network_is_announced_when_it_works_and_again_whenever_it_is_taken_away() 
     wait::until("the plugin is there early", SOON, || Ok(binary(member)?.exists()))?;
     ensure!(conflist(member).is_err(), "announced before it can work");
     cluster.server().resume()?;
-    wait::until("the network is announced", SOON, || Ok(conflist(member).is_ok()))?;
+    wait::until("the network is announced", AGAIN, || Ok(conflist(member).is_ok()))?;
     let path = conflist(member)?;
     let told = read(&path)?;
     ensure!(told["plugins"][0]["type"] == "weft-cni", "{told}");
@@ -171,7 +171,7 @@ fn whatever_starts_first_it_comes_together() -> Result<()> {
     server.resume()?;
     std::thread::sleep(Duration::from_millis(300));
     server.put(object)?;
-    wait::until("it comes together", SOON, || Ok(conflist(member).is_ok()))?;
+    wait::until("it comes together", AGAIN, || Ok(conflist(member).is_ok()))?;
     let _pod = cluster.pod(member, "shop", "web")?;
     // A reboot: `/run` and all interfaces are gone, the runtime's directories are not.
     member.node().stop_agent(Signal::SIGKILL)?;

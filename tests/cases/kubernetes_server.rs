@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use weft_tests::apiserver::NODES;
-use weft_tests::cluster::{self, Cluster, SOON, knows, peers, problems, put_stranger, service, status};
+use weft_tests::cluster::{self, AGAIN, Cluster, SOON, knows, peers, problems, put_stranger, service, status};
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::Attach;
 use weft_tests::site::Site;
@@ -29,7 +29,7 @@ fn what_is_gone_from_the_servers_memory_is_listed_anew() -> Result<()> {
     put_stranger(cluster.server(), "new", "10.244.78.0/24")?;
     cluster.server().forget();
     cluster.server().resume()?;
-    wait::until("410 leads to a list", SOON, || Ok(knows(first, "new")? && !knows(first, "old")?))?;
+    wait::until("410 leads to a list", AGAIN, || Ok(knows(first, "new")? && !knows(first, "old")?))?;
     // In the middle of a stream.
     put_stranger(cluster.server(), "newer", "10.244.79.0/24")?;
     cluster.server().expire_streams();
@@ -92,17 +92,17 @@ fn a_new_token_and_a_new_authority_are_taken_up() -> Result<()> {
         .with_context(|| format!("{:?}", problems(first)))?;
     cluster.hand_out_account()?;
     put_stranger(server, "a", "10.244.77.0/24")?;
-    wait::until("the new token is read", 3 * SOON, || knows(first, "a"))?;
+    wait::until("the new token is read", AGAIN, || knows(first, "a"))?;
     // Each watch comes back in its own time.
-    wait::until("all is well", 3 * SOON, well).with_context(said)?;
+    wait::until("all is well", AGAIN, well).with_context(said)?;
 
     server.replace_authority()?;
     server.drop_connections();
     wait::until("the unknown authority is told", SOON, || Ok(!problems(first)?.is_empty()))?;
     cluster.hand_out_account()?;
     put_stranger(server, "b", "10.244.78.0/24")?;
-    wait::until("the new authority is trusted", 3 * SOON, || knows(first, "b")).with_context(said)?;
-    wait::until("all is well", 3 * SOON, well).with_context(said)?;
+    wait::until("the new authority is trusted", AGAIN, || knows(first, "b")).with_context(said)?;
+    wait::until("all is well", AGAIN, well).with_context(said)?;
 
     // Ahead of the old one's end, as kubelets do it: it is never refused. That connections broke may be told.
     let log = first.node().agent_log().len();

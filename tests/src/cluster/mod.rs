@@ -39,6 +39,9 @@ const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 6443);
 /// How soon what the API server tells is to be done.
 pub const SOON: Duration = Duration::from_secs(5);
 
+/// How soon a server that was away is followed again by all that was: agents ask every ten seconds at least.
+pub const AGAIN: Duration = Duration::from_secs(15);
+
 impl Cluster {
     /// A cluster whose agents are ready.
     pub fn start(layout: Layout) -> Result<Self> {
