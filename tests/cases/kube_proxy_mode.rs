@@ -95,11 +95,12 @@ fn services_that_ipvs_gives_a_node_are_no_addresses_of_its_ports() -> Result<()>
     exec::ip_batch(
         node.netns(),
         &[
-            "link add other0 type veth peer name far1",
-            "addr add 192.0.2.77/32 dev other0",
             "link add kube-ipvs0 type veth peer name far0",
             "addr add 10.96.0.10/32 dev kube-ipvs0",
             "addr add fd00:10:96::a/128 dev kube-ipvs0 nodad",
+            // Last: whoever knows it has seen the others.
+            "link add other0 type veth peer name far1",
+            "addr add 192.0.2.77/32 dev other0",
         ],
     )?;
     let known = || -> Result<Vec<String>> {

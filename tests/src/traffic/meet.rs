@@ -1,8 +1,9 @@
 //! A client and a server that tell each other's addresses: who was seen, and who answered.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -38,8 +39,7 @@ impl Tcp {
 
     /// Listens at a port.
     pub fn listen_at(netns: &Netns, address: SocketAddr) -> Result<Self> {
-        let listener = netns.enter(|| TcpListener::bind(address))?;
-        let listener = listener.with_context(|| format!("listen at {address} in {}", netns.name()))?;
+        let listener = bind(netns, address, TcpListener::bind)?;
         let address = listener.local_addr().context("ask for a listener's port")?;
         SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
         Ok(Self { listener, address })
@@ -82,7 +82,7 @@ impl Tcp {
         listener.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
         match met {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error).context("accept"),
         }
     }
@@ -130,10 +130,23 @@ pub fn udp_from(asking: &UdpSocket, server: &UdpSocket, target: SocketAddr, size
 
 /// A UDP socket at this address, with a deadline on what it receives.
 pub fn udp_socket(netns: &Netns, address: SocketAddr) -> Result<UdpSocket> {
-    let socket = netns.enter(|| UdpSocket::bind(address))?;
-    let socket = socket.with_context(|| format!("bind to {address} in {}", netns.name()))?;
+    let socket = bind(netns, address, UdpSocket::bind)?;
     socket.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
     Ok(socket)
+}
+
+/// Binds in a namespace. A port that was let go just now may be held for a moment by a child of another thread, which
+/// has not come to its program yet.
+fn bind<T: Send>(netns: &Netns, address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T> + Sync) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        match netns.enter(|| bind(address))? {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound.with_context(|| format!("bind to {address} in {}", netns.name())),
+        }
+    }
 }
 
 /// An address without the form that a dual-stack socket gives it.

@@ -1,6 +1,6 @@
 //! TCP streams whose every byte is checked.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::sync::OnceLock;
@@ -86,7 +86,11 @@ fn receive(mut stream: &TcpStream, bytes: usize) -> Result<()> {
     while done < bytes {
         let expected = &pattern[done % pattern.len()..];
         let most = expected.len().min(CHUNK).min(bytes - done);
-        let len = stream.read(&mut chunk[..most]).context("read")?;
+        let len = match stream.read(&mut chunk[..most]) {
+            // With a deadline the kernel does not begin it anew by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.context("read")?,
+        };
         ensure!(len > 0, "the stream ended after {done} of {bytes} bytes");
         ensure!(chunk[..len] == expected[..len], "wrong data within {len} bytes after byte {done}");
         done += len;
