@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::config::Config;
 use crate::datapath::{self, DatapathError};
+use crate::install;
 
 /// The node cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +43,20 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Mounts a BPF filesystem on the directory above the agent's BPF directory, unless there is one. Everything that
-/// was mounted or pinned before stays.
+/// Mounts a BPF filesystem on the directory above the agent's BPF directory, unless there is one, and puts the plugin
+/// in its place. Everything that was mounted or pinned before stays.
 ///
 /// # Errors
 ///
-/// There is none, and it cannot be mounted.
+/// There is no BPF filesystem, and none can be mounted.
 pub fn initialize(config: &Config) -> Result<(), InitError> {
+    if let Some(directory) = config.install.as_ref().and_then(|install| install.bin_dir.as_ref()) {
+        install::put_plugin(directory);
+    }
+    mount_bpffs(config)
+}
+
+fn mount_bpffs(config: &Config) -> Result<(), InitError> {
     if datapath::on_bpffs(&config.bpf_dir)? {
         log::info!("{} is on a BPF filesystem", config.bpf_dir.display());
         return Ok(());

@@ -115,9 +115,7 @@ fn a_pod_answers_from_another_node_as_soon_as_it_is_told() -> Result<()> {
         let name = format!("web-{number}");
         let sandbox = host.join(&name)?;
         for address in &sandbox.addresses {
-            let took = wait::until("the pod answers", Duration::from_millis(100), || {
-                ping::ping(far.netns(), *address, 1).map(|report| report.lost() == 0)
-            })?;
+            let took = ping::until_answered(far.netns(), *address, SOON)?;
             ensure!(took < wait::patience(Duration::from_millis(100)), "{address} answered after {took:?}");
         }
         host.leave(&sandbox, &name)?;
@@ -174,4 +172,40 @@ fn a_runtime_that_starts_last_or_again_finds_the_network() -> Result<()> {
         .with_context(|| format!("{:?}", host.holds(0)))?;
     let again = host.join("again")?;
     host.ping(&again, &again.addresses)
+}
+
+#[test]
+fn pods_outlive_their_runtime_and_both_find_each_other_again() -> Result<()> {
+    let cluster = cluster()?;
+    let mut hosts = [Host::start(&cluster, 1)?, Host::start(&cluster, 2)?];
+    cluster.start_agents()?;
+    for host in &hosts {
+        wait::until("the runtime sees the network", SOON, || host.is_ready())?;
+    }
+    let (web, db) = (hosts[0].join("web")?, hosts[1].join("db")?);
+    let member = cluster.member(1);
+    // Runtime, agent, and both at once.
+    for (agent, runtime) in [(None, Some("TERM")), (Some(Signal::SIGTERM), None), (Some(Signal::SIGKILL), Some("KILL"))]
+    {
+        if let Some(signal) = agent {
+            member.node().stop_agent(signal)?;
+        }
+        if let Some(signal) = runtime {
+            hosts[0].containerd.restart(signal)?;
+            hosts[0].kubelet = hosts[0].containerd.client()?;
+        }
+        hosts[0].ping(&web, &db.addresses).with_context(|| format!("while {agent:?} is away"))?;
+        if agent.is_some() {
+            member.node().start_agent()?;
+        }
+        wait::until("the runtime sees the network", SOON, || hosts[0].is_ready())?;
+        hosts[0].holds(1)?;
+        let next = hosts[0].join("next")?;
+        hosts[0].ping(&next, &[&*web.addresses, &*db.addresses].concat())?;
+        hosts[1].ping(&db, &[&*web.addresses, &*next.addresses].concat())?;
+        hosts[0].leave(&next, "next")?;
+    }
+    hosts[0].leave(&web, "web")?;
+    hosts[1].leave(&db, "db")?;
+    hosts.iter().try_for_each(|host| host.holds(0))
 }

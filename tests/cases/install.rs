@@ -1,7 +1,7 @@
 //! What the agent puts onto its node for the container runtime, and what it takes back.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,7 +26,11 @@ struct Served {
 
 impl Served {
     fn new() -> Result<Self> {
-        let node = Node::without_agent(Settings::new(None))?;
+        Self::with(Settings::new(None))
+    }
+
+    fn with(settings: Settings) -> Result<Self> {
+        let node = Node::without_agent(settings)?;
         let (bin, conf) = (node.dir().join("opt/cni/bin"), node.dir().join("etc/cni/net.d"));
         Ok(Self { node, bin, conf })
     }
@@ -200,6 +204,37 @@ fn directories_that_cannot_be_written_are_named() -> Result<()> {
     assert!(!served.conflist().exists(), "a network without its plugin");
     fs::remove_file(&served.bin)?;
     served.wait_for(|served| served.conflist().exists() && served.problems().is_ok_and(|problems| problems == "[]"))?;
+    Ok(())
+}
+
+#[test]
+fn a_directory_of_another_user_gets_its_plugin_by_init() -> Result<()> {
+    let served = Served::with(Settings::new(None).capabilities(&["net_admin", "bpf", "perfmon", "net_raw"]))?;
+    fs::create_dir_all(&served.bin)?;
+    chown(&served.bin, Some(1001), Some(1001))?;
+    served.node.start_agent_as(&mut served.command()?)?;
+    served.wait_for(|served| served.problems().is_ok_and(|problems| problems.contains("CAP_DAC_OVERRIDE")))?;
+    assert!(!served.conflist().exists(), "a network without its plugin");
+    served.node.stop_agent(Signal::SIGTERM)?;
+
+    // The init container has all of root's rights.
+    fs::write(served.plugin(), "an older plugin")?;
+    let mut init = Command::new(need::binary("weft-agent")?);
+    init.args(served.node.settings().flags()).args(served.node.dir_flags()).args(served.dirs()).arg("init");
+    let done = exec::output(init.env_clear(), &[])?;
+    ensure!(done.status.success(), "{}", done.complaint());
+    assert_eq!(fs::read(served.plugin())?, fs::read(need::binary("weft-cni")?)?);
+    assert_eq!(names(&served.bin)?, ["weft-cni"]);
+    served.node.start_agent_as(&mut served.command()?)?;
+    served.wait_for(|served| served.conflist().exists())?;
+    assert_eq!(served.problems()?, "[]");
+
+    let mut preflight = served.command()?;
+    let told = served.node.netns().enter(|| exec::output(preflight.args(["preflight", "-o", "json"]), &[]))??;
+    let told: Value = serde_json::from_slice(&told.stdout)?;
+    let checks = told["checks"].as_array().context("no checks")?;
+    let directory = checks.iter().find(|check| check["what"] == "plugin directory").context("nothing of it")?;
+    assert_eq!(directory["verdict"], "ok", "{directory}");
     Ok(())
 }
 

@@ -108,9 +108,12 @@ fn a_service_comes_and_goes_under_a_connection(routing: Routing, mode: Mode) -> 
             talk()?;
             // The connection outlives its service, and what comes in its place.
             scene.publish(family, &[])?;
+            scene.withdraw()?;
             talk().with_context(|| format!("{family:?} {backend:?}: gone"))?;
+            scene.declare()?;
             scene.publish(family, &[scene.service(family, Protocol::Tcp, &[backend])?])?;
             talk().with_context(|| format!("{family:?} {backend:?}: again"))?;
+            listener.meet(scene.near().netns(), Scene::cluster(family)).context("a new connection")?;
         }
         scene.must_be_tracked()?;
     }

@@ -79,8 +79,8 @@ fn nothing_changes_while_the_server_is_away(routing: Routing, attach: Attach) ->
 
     put_stranger(cluster.server(), "n9", "10.244.9.0/24")?;
     cluster.server().resume()?;
-    wait::until("what happened meanwhile is learnt", SOON, || Ok(knows(first, "n9")? && knows(second, "n9")?))?;
-    wait::until("all is well again", SOON, || Ok(problems(first)?.is_empty()))
+    wait::until("what happened meanwhile is learnt", 3 * SOON, || Ok(knows(first, "n9")? && knows(second, "n9")?))?;
+    wait::until("all is well again", 3 * SOON, || Ok(problems(first)?.is_empty()))
         .with_context(|| format!("{:?}", problems(first)))?;
     let report = steady.stop()?;
     ensure!(report.lost() == 0, "{} of {} packets were lost", report.lost(), report.sent);

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use weft_tests::apiserver::{NODES, PODS};
-use weft_tests::cluster::{Cluster, SOON, all_talk, conflist, launch, pod, problems, status};
+use weft_tests::cluster::{Cluster, SOON, TAINT, all_talk, conflist, launch, node, problems, status};
 use weft_tests::exec;
-use weft_tests::fabric::{Layout, Routing};
+use weft_tests::fabric::{Layout, Member, Routing};
 use weft_tests::node::{Attach, Family};
 use weft_tests::site::Site;
+use weft_tests::traffic::flood::{self, Tcp};
 use weft_tests::traffic::ping::{self, Steady};
 use weft_tests::wait;
 
@@ -50,7 +51,34 @@ fn limits_follow_the_annotations_of_a_pod() -> Result<()> {
     wait::until("a value that is none is named", SOON, named).with_context(|| format!("{:?}", problems(first)))?;
     ensure!(limit()? == Value::Null);
     set("30M")?;
-    wait::until("and put right", SOON, || Ok(limit()? == 30_000_000 && problems(first)?.is_empty())).map(drop)
+    wait::until("and put right", SOON, || Ok(limit()? == 30_000_000 && problems(first)?.is_empty()))
+        .with_context(|| format!("{:?} {:?}", limit(), problems(first)))
+        .map(drop)
+}
+
+#[test]
+fn a_stream_that_runs_feels_an_annotation_that_changes() -> Result<()> {
+    const LIMITS: [&str; 2] = ["ingress", "egress"];
+    let cluster = Cluster::start(two())?;
+    let (web, db) = (cluster.pod(cluster.member(1), "shop", "web")?, cluster.pod(cluster.member(2), "shop", "db")?);
+    let annotate = |text: Option<&str>| {
+        let pairs =
+            text.into_iter().flat_map(|text| LIMITS.map(|way| (format!("kubernetes.io/{way}-bandwidth"), text)));
+        let annotations: serde_json::Map<String, Value> = pairs.map(|(key, text)| (key, text.into())).collect();
+        cluster.server().edit(PODS, "shop", "web", |pod| pod["metadata"]["annotations"] = annotations.into())
+    };
+    let stream = Tcp { streams: 1, congestion: "cubic", time: Duration::from_secs(2) };
+    let ways = [(&web, &db), (&db, &web)];
+    for (text, most) in [(None, f64::MAX), (Some("20M"), 20e6), (Some("5M"), 5e6), (None, f64::MAX)] {
+        annotate(text)?;
+        // The ways warm up for longer than an annotation takes to arrive.
+        for (from, to) in ways {
+            let reached = flood::tcp(from.netns(), to.netns(), to.address(Family::V4)?, stream)?;
+            let fits = if most < f64::MAX { (0.85..1.02).contains(&(reached / most)) } else { reached > 80e6 };
+            ensure!(fits, "{reached:.0} bit/s with {text:?}");
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -91,6 +119,11 @@ fn a_node_without_ranges_says_what_to_set_and_goes_on_when_it_has_them() -> Resu
     let refused = format!("{refused:#}");
     ensure!(refused.contains("code 11"), "{refused}");
     ensure!(first.node().network().status(first.node().netns()).is_err(), "STATUS");
+    let told = cluster.stored(first)?;
+    ensure!(told["spec"]["taints"].to_string().contains(TAINT), "{told}");
+    ensure!(told["status"]["conditions"][0]["status"] == "True", "{told}");
+    let patches = server.log().into_iter().filter(|line| line.starts_with("PATCH")).count();
+    ensure!(patches == 0, "{patches} patches by an agent that is not ready");
 
     server.edit(NODES, "", "n1", |node| {
         node["spec"]["podCIDR"] = ranges["podCIDR"].clone();
@@ -167,26 +200,34 @@ fn an_agent_without_a_server_starts_and_waits() -> Result<()> {
 }
 
 #[test]
-fn pods_of_another_plugin_are_left_alone_and_told_of() -> Result<()> {
-    let cluster = Cluster::start(two())?;
-    let (server, first) = (cluster.server(), cluster.member(1));
-    let ours = cluster.pod(first, "shop", "ours")?;
-    let running = |name: &str, address: &str, host_network: bool| {
-        server.put(pod("shop", name, "n1"))?;
-        server.edit(PODS, "shop", name, |pod| {
-            pod["spec"]["hostNetwork"] = host_network.into();
-            pod["status"] = json!({ "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] });
-        })
-    };
-    running("ours", &ours.address(Family::V4)?.to_string(), false)?;
-    running("theirs", "10.88.0.7", false)?;
-    running("host", &first.address(Family::V4).to_string(), true)?;
-    let unmanaged = || anyhow::Ok(status(first)?["unmanaged"].clone());
-    let only = json!([{ "namespace": "shop", "name": "theirs", "addresses": ["10.88.0.7"] }]);
-    wait::until("it is told of", SOON, || Ok(unmanaged()? == only)).with_context(|| format!("{:?}", unmanaged()))?;
-    ensure!(first.node().api("GET", "/v1/endpoints", None)?.json.as_array().map(Vec::len) == Some(1));
-    server.remove(PODS, "shop", "theirs")?;
-    wait::until("it is forgotten", SOON, || Ok(unmanaged()?.is_null())).map(drop)
+fn a_cluster_may_have_one_family() -> Result<()> {
+    for family in Family::BOTH {
+        let cluster = Cluster::lay(&Site::of_tests()?, two().underlay(family))?;
+        let ours = |member: &Member| -> Result<String> {
+            let cidrs = &member.node().settings().pod_cidrs;
+            cidrs.iter().find(|cidr| cidr.contains(':') == (family == Family::V6)).cloned().context("a range")
+        };
+        for member in cluster.fabric().members() {
+            let name = &member.node().settings().node_name;
+            // An old object may have the one range in the older field alone.
+            let mut object = node(name, &[ours(member)?], &[member.address(family)]);
+            if member.number() == 2 {
+                object["spec"]["podCIDRs"] = Value::Null;
+            }
+            cluster.server().put(object)?;
+        }
+        cluster.start_agents()?;
+        let pods = [cluster.pod(cluster.member(1), "shop", "web")?, cluster.pod(cluster.member(2), "shop", "db")?];
+        for (from, to) in [(0, 1), (1, 0)] {
+            ping::must_reach(pods[from].netns(), pods[to].address(family)?)?;
+        }
+        let count = pods[0].result()["ips"].as_array().map(Vec::len);
+        ensure!(count == Some(1), "{}", pods[0].result());
+        for member in cluster.fabric().members() {
+            ensure!(problems(member)?.is_empty(), "{:?}", problems(member)?);
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -138,7 +138,9 @@ fn pods_of_another_plugin_are_left_alone_and_listed() -> Result<()> {
     ensure!(listed()?[0]["name"] == "dns" && listed()?[0]["namespace"] == "kube-system", "{:?}", listed()?);
     let text = member.node().weft(&["status"])?.text();
     ensure!(text.contains("kube-system/dns"), "{text}");
-    Ok(())
+    ensure!(member.node().api("GET", "/v1/endpoints", None)?.json.as_array().map(Vec::len) == Some(1), "left alone");
+    cluster.server().remove(weft_tests::apiserver::PODS, "kube-system", "dns")?;
+    wait::until("it is forgotten", SOON, || Ok(status(member)?["unmanaged"].is_null())).map(drop)
 }
 
 #[test]

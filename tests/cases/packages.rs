@@ -4,6 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -51,6 +52,61 @@ fn keep(path: &Path, text: &str) -> Result<()> {
 fn helm_and_kustomize_say_the_same() -> Result<()> {
     let differences = manifest::differences(&base()?, &chart().render(&json!({}))?);
     ensure!(differences.is_empty(), "kustomize against Helm:\n{}", differences.join("\n"));
+    Ok(())
+}
+
+/// The kustomizations that the documentation shows, each with what the chart is given to the same end.
+fn overlays() -> Result<Vec<(String, Value)>> {
+    const HEADER: &str =
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - ../weft/deploy\n";
+    let text = fs::read_to_string(need::workspace().join("docs/install.md"))?;
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```").map(|(block, _)| block));
+    let mut shown = blocks.filter_map(|block| match block {
+        whole if whole.starts_with("apiVersion: kustomize") => Some(whole.to_owned()),
+        part if part.starts_with("patches:") => Some(format!("{HEADER}{part}")),
+        _ => None,
+    });
+    let given = [
+        json!({
+            "image": { "repository": "registry.example/weft", "tag": "7" },
+            "config": { "routing": "native", "api-server": "https://192.0.2.10:6443" },
+        }),
+        json!({ "cni": {
+            "binDir": "/var/lib/rancher/k3s/data/cni", "confDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+        } }),
+        json!({ "capabilities": ["BPF", "NET_ADMIN", "NET_RAW", "PERFMON", "SYS_RESOURCE"] }),
+    ];
+    let overlays: Vec<_> = shown.by_ref().take(given.len()).zip(given).collect();
+    ensure!(overlays.len() == 3 && shown.next().is_none(), "the documentation shows other overlays");
+    Ok(overlays)
+}
+
+/// With volumes in the order of their names: a patch moves those that it changes to the front.
+fn in_order(mut objects: Vec<Value>) -> Vec<Value> {
+    let volumes = objects.iter_mut().filter_map(|object| object.pointer_mut("/spec/template/spec/volumes"));
+    for volumes in volumes.filter_map(Value::as_array_mut) {
+        volumes.sort_by_key(|volume| volume["name"].to_string());
+    }
+    objects
+}
+
+#[test]
+fn helm_and_kustomize_say_the_same_of_what_the_documentation_changes() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    symlink(need::workspace(), dir.path().join("weft"))?;
+    let mine = dir.path().join("mine");
+    fs::create_dir(&mine)?;
+    for (overlay, values) in overlays()? {
+        fs::write(mine.join("kustomization.yaml"), &overlay)?;
+        let kustomized = manifest::kustomize(&mine).context(overlay.clone())?;
+        kustomized.iter().try_for_each(manifest::check)?;
+        let kustomized = in_order(kustomized);
+        let mut differences = manifest::differences(&kustomized, &in_order(chart().render(&values)?));
+        // Kustomize cannot compute it.
+        differences.retain(|line| !line.contains(CHECKSUM));
+        ensure!(differences.is_empty(), "{overlay}\nagainst {values}:\n{}", differences.join("\n"));
+        ensure!(!manifest::differences(&kustomized, &in_order(base()?)).is_empty(), "it changes nothing:\n{overlay}");
+    }
     Ok(())
 }
 
@@ -141,6 +197,9 @@ fn containers_get_what_they_name_and_no_more() -> Result<()> {
         let found = containers(daemon_set).find(|one| one["name"] == container).context(container)?;
         let security = &found["securityContext"];
         assert_eq!(security["readOnlyRootFilesystem"], true, "{container}");
+        assert_eq!(found["terminationMessagePolicy"], "FallbackToLogsOnError", "{container}");
+        let profile = &daemon_set["spec"]["template"]["spec"]["securityContext"]["seccompProfile"];
+        assert_eq!(profile["type"], "RuntimeDefault", "{name}");
         // Mounting for the node is for privileged containers, and that one ends at once.
         if container == "init" {
             continue;
@@ -149,6 +208,17 @@ fn containers_get_what_they_name_and_no_more() -> Result<()> {
         assert_eq!(security["allowPrivilegeEscalation"], false, "{container}");
         assert_eq!(security["capabilities"]["drop"], json!(["ALL"]), "{container}");
     }
+    let daemon_set = object(&objects, "DaemonSet", "weft")?;
+    let agent = &daemon_set["spec"]["template"]["spec"]["containers"][0];
+    let granted = &agent["securityContext"]["capabilities"]["add"];
+    assert_eq!(
+        *granted,
+        json!(["BPF", "NET_ADMIN", "NET_RAW", "PERFMON"]),
+        "see tests/cases/preflight.rs for their use"
+    );
+    let update = &daemon_set["spec"]["updateStrategy"]["rollingUpdate"];
+    assert!(update["maxUnavailable"].as_str().is_some_and(|share| share.ends_with('%')), "{update}");
+    assert!(agent["resources"]["requests"]["memory"].is_string(), "{agent}");
     for role in objects.iter().filter(|object| object["kind"] == "ClusterRole") {
         assert!(!role["rules"].to_string().contains('*'), "{role}");
     }

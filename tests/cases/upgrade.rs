@@ -13,26 +13,33 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use weft_tests::cluster::{Cluster, SOON, knows};
+use weft_tests::fabric::{Layout, Routing};
 use weft_tests::node::{Attach, Family, Node, Settings};
 use weft_tests::pod::Pod;
+use weft_tests::site::Site;
+use weft_tests::traffic::meet::Tcp;
 use weft_tests::traffic::ping::{self, Steady};
 use weft_tests::traffic::stream;
+use weft_tests::traffic::talk::Talk;
 use weft_tests::{kernel, need, on_both_attachments, wait};
 
 on_both_attachments!(nothing_is_lost_between_two_versions, each_version_serves_what_the_other_has_made,);
 
 /// A node that is served by one version after the other.
-struct Versions {
-    node: Node,
+struct Versions<'a> {
+    node: &'a Node,
     dists: [PathBuf; 2],
     bin: PathBuf,
     conf: PathBuf,
 }
 
-impl Versions {
-    fn new(attach: Attach) -> Result<Self> {
-        let node = Node::without_agent(Settings::new(attach))?;
-        let (bin, conf) = (node.dir().join("bin"), node.dir().join("net.d"));
+impl<'a> Versions<'a> {
+    fn of(node: &'a Node) -> Result<Self> {
+        let (bin, conf) = match &node.settings().cluster {
+            Some(cluster) => (cluster.bin_dir.clone(), cluster.conf_dir.clone()),
+            None => (node.dir().join("bin"), node.dir().join("net.d")),
+        };
         let other = match env::var_os("WEFT_OTHER_DIST") {
             Some(other) => PathBuf::from(other),
             None => copies(&node.dir().join("other"))?,
@@ -47,16 +54,19 @@ impl Versions {
         let mut command = Command::new(dist.join("weft-agent"));
         command.args(usual.get_args()).args(self.node.dir_flags()).current_dir("/").env_clear();
         command.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.arg(format!("--cni-bin-dir={}", self.bin.display()));
-        command.arg(format!("--cni-conf-dir={}", self.conf.display()));
+        if self.node.settings().cluster.is_none() {
+            command.arg(format!("--cni-bin-dir={}", self.bin.display()));
+            command.arg(format!("--cni-conf-dir={}", self.conf.display()));
+        }
         self.node.start_agent_as(&mut command)?;
         let plugin = fs::read(dist.join("weft-cni")).context("read a plugin")?;
         let installed = || Ok(fs::read(self.bin.join("weft-cni")).is_ok_and(|found| found == plugin));
         wait::until("the plugin", Duration::from_secs(5), installed)?;
         let running = fs::read_link(format!("/proc/{}/exe", self.node.agent_pid()?))?;
         ensure!(running.starts_with(dist), "{} runs", running.display());
-        ensure!(self.conf.join("05-weft.conflist").exists(), "there is no conflist");
-        Ok(())
+        // The first one writes it when it is ready.
+        let conflist = self.conf.join("05-weft.conflist");
+        wait::until("the conflist", Duration::from_secs(5), || Ok(conflist.exists())).map(drop)
     }
 
     /// From the version that runs to that one, as politely as a `DaemonSet`, or not.
@@ -79,9 +89,9 @@ fn copies(directory: &Path) -> Result<PathBuf> {
 }
 
 fn nothing_is_lost_between_two_versions(attach: Attach) -> Result<()> {
-    let versions = Versions::new(attach)?;
+    let node = &Node::without_agent(Settings::new(attach))?;
+    let versions = Versions::of(node)?;
     versions.start(0)?;
-    let node = &versions.node;
     let (a, b) = (node.pod()?, node.pod()?);
     let every = Duration::from_millis(2);
     let mut pings = Vec::new();
@@ -120,10 +130,54 @@ fn nothing_is_lost_between_two_versions(attach: Attach) -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_rollout_over_the_nodes_of_a_cluster_loses_nothing_and_neither_does_the_way_back() -> Result<()> {
+    let layout = Layout::new(Routing::Overlay, Attach::preferred()).nodes(2);
+    let cluster = Cluster::lay(&Site::of_tests()?, layout)?;
+    let nodes = [1, 2].map(|number| cluster.member(number).node());
+    let versions = [Versions::of(nodes[0])?, Versions::of(nodes[1])?];
+    versions.iter().try_for_each(|node| node.start(0))?;
+    for (number, name) in [(1, "n2"), (2, "n1")] {
+        wait::until("the nodes know each other", SOON, || knows(cluster.member(number), name))?;
+    }
+    let near = cluster.pod(cluster.member(1), "shop", "web")?;
+    let far = cluster.pod(cluster.member(2), "shop", "db")?;
+    let (mut pings, mut talks) = (Vec::new(), Vec::new());
+    for family in Family::BOTH {
+        let (pod, world) = (far.address(family)?, cluster.fabric().world_address(family));
+        for (what, netns, address) in [("a pod", far.netns(), pod), ("the world", cluster.fabric().world(), world)] {
+            let name = format!("{family:?} to {what}");
+            let server = Tcp::listen(netns, address)?;
+            let (client, accepted, _) = server.pair(near.netns(), None, server.address()).context(name.clone())?;
+            talks.push((name.clone(), Talk::start(client, accepted)));
+            pings.push((name, Steady::start(near.netns(), address, Duration::from_millis(2))?));
+        }
+    }
+    // Forth, one node after the other, and back the same way; in between two versions talk to each other.
+    for version in [1, 0] {
+        for (number, node) in versions.iter().enumerate() {
+            node.swap(version, Signal::SIGTERM)?;
+            let fresh = cluster.run_pod(cluster.member(number + 1), "shop", &format!("new-{number}-{version}"))?;
+            for family in Family::BOTH {
+                ping::must_reach(fresh.netns(), [&far, &near][number].address(family)?)?;
+            }
+            fresh.del(node.node)?;
+        }
+    }
+    for (what, ping) in pings {
+        let report = ping.stop()?;
+        ensure!(report.sent > 100 && report.lost() == 0, "{what}: {} of {} lost", report.lost(), report.sent);
+    }
+    for (what, talk) in talks {
+        talk.stop().context(what)?;
+    }
+    Ok(())
+}
+
 fn each_version_serves_what_the_other_has_made(attach: Attach) -> Result<()> {
-    let versions = Versions::new(attach)?;
+    let node = &Node::without_agent(Settings::new(attach))?;
+    let versions = Versions::of(node)?;
     versions.start(0)?;
-    let node = &versions.node;
     let first = node.pod()?;
     versions.swap(1, Signal::SIGTERM)?;
     first.check(node)?;

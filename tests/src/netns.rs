@@ -60,7 +60,7 @@ impl Netns {
     }
 
     /// The cgroup of what is run in it.
-    pub(crate) fn cgroup(&self) -> Option<&Arc<Cgroup>> {
+    pub fn cgroup(&self) -> Option<&Arc<Cgroup>> {
         self.cgroup.as_ref()
     }
 

@@ -40,6 +40,16 @@ pub(crate) fn cargo_home() -> PathBuf {
     env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from)
 }
 
+/// Flags for rustc that take this machine's paths out of what it builds: all machines build the same.
+pub(crate) fn unplaced() -> [String; 2] {
+    [(cargo_home(), "/cargo"), (root(), "/weft")].map(|(from, to)| remap(&from, to))
+}
+
+/// Has rustc write one path for another.
+pub(crate) fn remap(from: &Path, to: &str) -> String {
+    format!("--remap-path-prefix={}={to}", from.display())
+}
+
 fn home() -> PathBuf {
     env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from)
 }

@@ -64,6 +64,9 @@ impl Ranges {
         match &own.ranges {
             Some(ranges) if **ranges != *self.known.ranges => {
                 self.change(ranges).await?;
+                // At once: pods may come from now on, and the next agent has to know of what ranges they are.
+                self.remember(&own.addresses);
+                self.endpoints.rejoin().await;
                 *changed = Some(Instant::now());
             }
             _ if changed.is_some_and(|since| since.elapsed() >= FAREWELL) => {
@@ -77,7 +80,7 @@ impl Ranges {
         Ok(())
     }
 
-    /// The node first, then what new pods get, then what other nodes' ranges are set against, then old pods.
+    /// The node first, then what new pods get, then what other nodes' ranges are set against.
     async fn change(&mut self, ranges: &[IpNet]) -> Result<(), KernelError> {
         self.node.prepare(ranges).await?;
         self.endpoints.set_ranges(ranges).await?;
@@ -93,7 +96,6 @@ impl Ranges {
         }
         self.local.send_if_modified(|local| replace(local, &local_to(ranges, &self.endpoints)));
         self.ranged.send_replace(true);
-        self.endpoints.rejoin().await;
         Ok(())
     }
 

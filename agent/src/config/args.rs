@@ -26,7 +26,7 @@ pub(super) struct Args {
 /// What to do instead of serving.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Remove every link, map, route, device and file of the agent that used these directories
+    /// Remove every link, map, route, device and file of the agent that used these directories, and its node's condition
     Cleanup {
         /// Go on although an agent still runs on the run directory
         #[arg(long)]
@@ -35,7 +35,7 @@ pub(super) enum Verb {
         #[arg(long)]
         stay: bool,
     },
-    /// Check the configuration, and mount a BPF filesystem where --bpf-dir has none
+    /// Check the configuration, mount a BPF filesystem where --bpf-dir has none, and put weft-cni into --cni-bin-dir
     Init,
     /// Tell what this node has of what weft needs, and what a lack costs; exit code 0 when weft can run, 1 when not
     Preflight {

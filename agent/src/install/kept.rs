@@ -46,7 +46,7 @@ pub(super) enum KeptError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => ": mount it writable, or name another directory",
-        io::ErrorKind::PermissionDenied => ": run as root, with a directory that is root's",
+        io::ErrorKind::PermissionDenied => ": make its directory root's, or grant CAP_DAC_OVERRIDE",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": free space on its filesystem",
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => ": something else is in the way, remove it",
         _ => "",
@@ -97,7 +97,7 @@ impl Kept {
     }
 
     /// Compares it with what it should be. What cannot be read is not right.
-    fn is_right(&self) -> Result<bool, KeptError> {
+    pub(super) fn is_right(&self) -> Result<bool, KeptError> {
         let path = self.path();
         let Ok(found) = fs::symlink_metadata(&path) else { return Ok(false) };
         if !found.is_file() || found.permissions().mode() & 0o7777 != self.mode {

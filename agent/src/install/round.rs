@@ -32,11 +32,9 @@ pub(super) struct Round {
 
 impl Round {
     pub(super) fn new(config: &InstallConfig, socket: &Path) -> Self {
-        let source = beside_us(PLUGIN);
-        let plugin = |directory: &PathBuf| Kept::new(directory, PLUGIN, Content::File(source), 0o755);
         let conflist = |directory: &PathBuf| Kept::new(directory, NAME, Content::Text(conflist::text(socket)), 0o644);
         Self {
-            plugin: config.bin_dir.as_ref().map(plugin),
+            plugin: config.bin_dir.as_deref().map(plugin),
             conflist: config.conf_dir.as_ref().map(conflist),
             conf_dir: config.conf_dir.clone(),
             swept: false,
@@ -87,6 +85,11 @@ impl Round {
         }
         &self.rivals
     }
+}
+
+/// The plugin that came with this program, as it is to be in a directory of the node's.
+pub(super) fn plugin(directory: &Path) -> Kept {
+    Kept::new(directory, PLUGIN, Content::File(beside_us(PLUGIN)), 0o755)
 }
 
 /// Sentences about files that a runtime reads before ours.

@@ -1,95 +1,109 @@
-//! The way to the API server: TLS, the account, and answers in pieces.
+//! The way to the API server: kube's client, which trusts and shows what the service account's files hold now.
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use hyper::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::ConfigExt;
-use kube::core::Status;
-use tokio::time::timeout;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, Client, ConfigExt};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+use tower::{Layer, service_fn};
 
 use crate::config::KubernetesConfig;
 
 use super::K8sError;
 
-/// How long an answer, or its next piece, may take. A busy server needs ten seconds.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
+/// How long an answer may take to begin. A busy server needs ten seconds.
+const ANSWER: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(15);
+/// How long an answer may pause. Servers send a bookmark about every minute.
+const QUIET: Duration = Duration::from_secs(90);
 /// A server that vanished without a word is found out after 20 + 3 * 5 s: tcp(7).
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// Connections are few, and listing leaves one behind.
-const IDLE: Duration = Duration::from_secs(30);
-/// Of what a refusal says, bytes.
-const MAX_REFUSAL: usize = 64 * 1024;
+/// A watch that stood that long was not refused in disguise.
+pub(super) const STOOD: Duration = Duration::from_secs(5);
+/// Waits of 50 to 100 ms at first and of 5 to 10 s in the end: thousands of agents that lost one server do not come back
+/// to it at once.
+pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(5))
+    .without_max_times()
+    .with_jitter();
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weft-agent/", env!("CARGO_PKG_VERSION")));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The API server, and who asks it.
 pub(super) struct ApiServer {
     config: KubernetesConfig,
-    trusting: RefCell<Option<Trusting>>,
+    trusting: Mutex<Option<Trusting>>,
 }
-
-/// Sends a request by a client whose type has no name here.
-type Send = Rc<dyn Fn(Request<Full<Bytes>>) -> ResponseFuture>;
 
 /// A client, and the CA file it was made from.
 struct Trusting {
     ca: Vec<u8>,
-    send: Send,
+    client: Client,
 }
 
 impl ApiServer {
-    pub(super) fn new(config: KubernetesConfig) -> Self {
-        Self { config, trusting: RefCell::default() }
+    pub(super) fn new(config: KubernetesConfig) -> Arc<Self> {
+        Arc::new(Self { config, trusting: Mutex::default() })
     }
 
-    /// Asks; the answer is one of success, its body still to come.
+    /// A client that follows the account's files.
+    pub(super) fn client(self: &Arc<Self>) -> Client {
+        let server = Arc::clone(self);
+        let send = move |request| {
+            let server = Arc::clone(&server);
+            async move { server.send(request).await }
+        };
+        Client::new(service_fn(send), "default")
+    }
+
+    /// The same for a watcher: attempts are spaced, and each watch that the server has granted is told.
     ///
-    /// Token and CA are read anew each time, so a rotated one is used at once; a file of two kilobytes in memory
-    /// costs less than to know when it changes.
-    pub(super) async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Incoming>, K8sError> {
-        let (mut parts, body) = request.into_parts();
-        let base = self.config.api_server.to_string();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        parts.uri = format!("{}{path}", base.trim_end_matches('/')).parse().map_err(hyper::http::Error::from)?;
-        parts.headers.insert(USER_AGENT, AGENT);
-        parts.headers.insert(ACCEPT, JSON);
+    /// The watcher asks again at once when a watch ends, were it empty, and begins each list with an event, from which
+    /// its own backoff takes heart. So the pauses are here.
+    pub(super) fn watching(self: &Arc<Self>, granted: Arc<Notify>) -> Client {
+        let server = Arc::clone(self);
+        let (mut lists, mut watches) = (Attempts::default(), Attempts::default());
+        let send = move |request: Request<Body>| {
+            let has = |parameter| request.uri().query().is_some_and(|query| query.contains(parameter));
+            let watch = has("watch=true");
+            let at = match (watch, has("continue=")) {
+                (true, _) => watches.next(Instant::now()),
+                (false, false) => lists.next(Instant::now()),
+                (false, true) => Instant::now(),
+            };
+            let (server, granted) = (Arc::clone(&server), Arc::clone(&granted));
+            async move {
+                sleep_until(at).await;
+                let response = server.send(request).await?;
+                if watch && response.status().is_success() {
+                    granted.notify_one();
+                }
+                Ok::<_, K8sError>(response)
+            }
+        };
+        Client::new(service_fn(send), "default")
+    }
+
+    /// Token and CA are read anew each time, so a rotated one is used at once; requests are few, and to read two small
+    /// files in memory costs less than to know when they change.
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, K8sError> {
+        request.headers_mut().insert(USER_AGENT, AGENT);
         if let Some(token) = self.token()? {
-            parts.headers.insert(AUTHORIZATION, token);
+            request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let send = self.client()?;
-        let answer = timeout(ANSWER, send(Request::from_parts(parts, Full::from(body)))).await;
-        let response = answer.map_err(|_| silent(ANSWER))?.map_err(K8sError::Unreachable)?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
-    }
-
-    /// Asks, and reads the answer whole into the buffer: of at most so many bytes.
-    pub(super) async fn read(
-        &self,
-        request: Request<Vec<u8>>,
-        into: &mut Vec<u8>,
-        most: usize,
-    ) -> Result<(), K8sError> {
-        collect(self.ask(request).await?.into_body(), into, most).await
-    }
-
-    /// Changes an object, as its path says.
-    pub(super) async fn patch(&self, path: &str, how: Patch, body: &serde_json::Value) -> Result<(), K8sError> {
-        let request = Request::patch(format!("{path}?fieldManager=weft"));
-        let request = request.header(CONTENT_TYPE, how.media_type()).body(body.to_string().into_bytes())?;
-        self.ask(request).await.map(drop)
+        let answer = timeout(ANSWER, self.trusting()?.send(request)).await;
+        Ok(answer.map_err(|_| K8sError::Silent { seconds: ANSWER.as_secs() })??)
     }
 
     fn encrypted(&self) -> bool {
@@ -121,77 +135,75 @@ impl ApiServer {
         }
     }
 
-    fn client(&self) -> Result<Send, K8sError> {
+    fn trusting(&self) -> Result<Client, K8sError> {
         let (path, ca) = if self.encrypted() { self.account("ca.crt")? } else { (PathBuf::new(), Vec::new()) };
-        let mut trusting = self.trusting.borrow_mut();
+        let mut trusting = self.trusting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(trusting) = trusting.as_ref().filter(|trusting| trusting.ca == ca) {
-            return Ok(Rc::clone(&trusting.send));
+            return Ok(trusting.client.clone());
         }
         // Nothing of the environment: no proxy, no other cluster.
         let mut config = kube::Config::new(self.config.api_server.clone());
         // The file alone is trusted, not what else the machine trusts.
         config.root_cert = Some(Vec::new());
         config.root_cert_file = self.encrypted().then(|| path.clone());
+        // As kube makes its own, which does not look after connections.
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
         tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         let tls = config.rustls_https_connector_with_connector(tcp);
-        let tls = tls.map_err(|source| K8sError::Trust { path, source: source.into() })?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build::<_, Full<Bytes>>(tls);
-        let send: Send = Rc::new(move |request| client.request(request));
-        *trusting = Some(Trusting { ca, send: Rc::clone(&send) });
-        Ok(send)
+        let mut tls = TimeoutConnector::new(tls.map_err(|source| K8sError::Trust { path, source: source.into() })?);
+        tls.set_connect_timeout(Some(CONNECT));
+        tls.set_read_timeout(Some(QUIET));
+        tls.set_reset_reader_on_write(true);
+        let http = legacy::Client::builder(TokioExecutor::new()).build(tls);
+        let client = Client::new(config.base_uri_layer().layer(http), "default");
+        *trusting = Some(Trusting { ca, client: client.clone() });
+        Ok(client)
     }
 }
 
-/// How a patch is to be understood.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Patch {
-    /// RFC 6902.
-    Json,
-    /// Kubernetes' own: lists of named things are merged by their names.
-    Strategic,
+/// Attempts at one thing.
+#[derive(Default)]
+struct Attempts {
+    last: Option<Instant>,
+    backoff: Option<ExponentialBackoff>,
 }
 
-impl Patch {
-    const fn media_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json-patch+json",
-            Self::Strategic => "application/strategic-merge-patch+json",
+impl Attempts {
+    /// When the next may begin: at once after one that lasted.
+    fn next(&mut self, now: Instant) -> Instant {
+        let at = if self.last.is_some_and(|last| now < last + STOOD) {
+            let wait = self.backoff.get_or_insert_with(|| RETRY.build()).next();
+            now + wait.unwrap_or_default()
+        } else {
+            self.backoff = None;
+            now
+        };
+        self.last = Some(at);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_limit_and_never_exceed_it() {
+        let mut attempts = Attempts::default();
+        let mut now = Instant::now();
+        assert_eq!(attempts.next(now), now);
+        for round in 0..40 {
+            let most = Duration::from_millis(100 << round.min(7)).min(Duration::from_secs(10));
+            let wait = attempts.next(now) - now;
+            assert!(wait <= most && wait >= most / 2, "{round}: {wait:?}");
+            // It fails at once.
+            now += wait;
         }
+        now += STOOD;
+        assert_eq!(attempts.next(now), now, "the last one stood");
+        assert!(attempts.next(now) <= now + Duration::from_millis(100));
     }
-}
-
-pub(super) const fn silent(waited: Duration) -> K8sError {
-    K8sError::Silent { seconds: waited.as_secs() }
-}
-
-async fn collect(mut body: Incoming, into: &mut Vec<u8>, most: usize) -> Result<(), K8sError> {
-    into.clear();
-    while let Some(frame) = timeout(ANSWER, body.frame()).await.map_err(|_| silent(ANSWER))? {
-        let Ok(data) = frame.map_err(K8sError::Broken)?.into_data() else { continue };
-        if into.len() + data.len() > most {
-            return Err(K8sError::TooLong { most });
-        }
-        into.extend_from_slice(&data);
-    }
-    Ok(())
-}
-
-/// What the server says of its refusal, in one line.
-async fn refusal(response: Response<Incoming>) -> K8sError {
-    let code = response.status();
-    let mut body = Vec::new();
-    let said = collect(response.into_body(), &mut body, MAX_REFUSAL).await;
-    let status = said.ok().and_then(|()| serde_json::from_slice::<Status>(&body).ok());
-    let message = status.map(|status| status.message).filter(|message| !message.is_empty());
-    let message = message.unwrap_or_else(|| code.canonical_reason().unwrap_or("no reason given").to_owned());
-    K8sError::status(code.as_u16(), message.lines().collect::<Vec<_>>().join(" "))
 }

@@ -1,9 +1,16 @@
 //! What can go wrong between the agent and the API server.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use hyper_util::client::legacy;
+use kube::core::Status;
+use kube::runtime::watcher;
+
+/// Of what a server says so many characters are shown; a page of HTML has more.
+const SHOWN: usize = 300;
+
+type Source = Box<dyn Error + Send + Sync>;
 
 /// The API server was not reached, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +38,14 @@ pub(crate) enum K8sError {
         source: Box<kube::Error>,
     },
     /// A request cannot be built.
-    #[error("cannot ask")]
-    Request(#[from] hyper::http::Error),
-    /// A request cannot be built.
-    #[error("cannot ask")]
-    Parameters(#[from] kube::core::request::Error),
+    #[error("cannot be asked")]
+    Request(#[source] Box<kube::Error>),
     /// There is no connection.
-    #[error("cannot be reached")]
-    Unreachable(#[source] legacy::Error),
+    #[error("cannot be reached where api-server says it is")]
+    Unreachable(#[source] Source),
+    /// Its certificate is of another time.
+    #[error("shows a certificate that is not valid now: compare this node's clock with the API server's")]
+    Clock(#[source] Source),
     /// Nothing came.
     #[error("does not answer: nothing came within {seconds} s")]
     Silent {
@@ -47,63 +54,105 @@ pub(crate) enum K8sError {
     },
     /// The connection broke under an answer.
     #[error("broke off its answer")]
-    Broken(#[source] hyper::Error),
-    /// The stream ended inside an event.
-    #[error("ended a stream in the middle of an event")]
-    Truncated,
-    /// More than any answer has.
-    #[error("sends more than {most} bytes at once")]
-    TooLong {
-        /// Bytes that are taken.
-        most: usize,
-    },
+    Broken(#[source] Source),
     /// Not what a server of Kubernetes says.
     #[error("does not answer as Kubernetes does")]
-    Garbage(#[source] serde_json::Error),
-    /// Of another kind than was asked for.
-    #[error("answers with {found:?} where {expected} was asked for")]
-    Kind {
-        /// The kind that was asked for.
-        expected: &'static str,
-        /// What came.
-        found: String,
-    },
-    /// The token is not accepted.
-    #[error("does not accept the service account's token (401): {message}")]
-    Unauthorized {
-        /// Its own words.
-        message: String,
-    },
-    /// The account lacks a right.
-    #[error("refuses (403): {message}; apply weft's ClusterRole and its binding")]
-    Forbidden {
-        /// Its own words.
-        message: String,
-    },
-    /// Another refusal.
-    #[error("answers {code}: {message}")]
+    Garbage(#[source] Source),
+    /// It refuses, and says why.
+    #[error("{}", refusal(*code, message))]
     Refused {
         /// HTTP status.
         code: u16,
         /// Its own words.
         message: String,
     },
-    /// Asked for what it has forgotten: everything is to be listed again.
-    #[error("has forgotten what was asked for (410): {message}")]
-    Gone {
-        /// Its own words.
-        message: String,
-    },
 }
 
 impl K8sError {
-    /// Of what the server says with that status.
-    pub(super) fn status(code: u16, message: String) -> Self {
-        match code {
-            401 => Self::Unauthorized { message },
-            403 => Self::Forbidden { message },
-            410 => Self::Gone { message },
-            code => Self::Refused { code, message },
+    /// Asked for what it has forgotten: everything is to be listed again.
+    pub(super) const GONE: u16 = 410;
+}
+
+fn refusal(code: u16, message: &str) -> String {
+    match code {
+        401 => format!("does not accept the service account's token (401): {message}"),
+        403 => format!("refuses (403): {message}; apply weft's ClusterRole and its binding"),
+        code => format!("answers {code}: {message}"),
+    }
+}
+
+impl From<Status> for K8sError {
+    fn from(Status { code, message, .. }: Status) -> Self {
+        Self::Refused { code, message: message.chars().take(SHOWN).collect() }
+    }
+}
+
+impl From<kube::Error> for K8sError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            // What is an object, and not the one that was asked for, is an empty status to the client.
+            kube::Error::Api(status) if status.code == 0 => Self::Garbage("an object cannot be read".into()),
+            kube::Error::Api(status) => (*status).into(),
+            kube::Error::SerdeError(source) => Self::Garbage(source.into()),
+            kube::Error::FromUtf8(source) => Self::Garbage(source.into()),
+            kube::Error::HyperError(source) => Self::Broken(plain(source.into())),
+            kube::Error::ReadEvents(source) => Self::Broken(plain(source.into())),
+            // One client hands on what another, or the way there, has found.
+            kube::Error::Service(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => match source.downcast::<kube::Error>() {
+                    Ok(inner) => (*inner).into(),
+                    Err(source) if find(&*source, of_another_time) => Self::Clock(source),
+                    Err(source) => Self::Unreachable(plain(source)),
+                },
+            },
+            other => Self::Request(other.into()),
         }
     }
+}
+
+impl From<watcher::Error> for K8sError {
+    fn from(error: watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(source)
+            | watcher::Error::WatchStartFailed(source)
+            | watcher::Error::WatchFailed(source) => source.into(),
+            watcher::Error::WatchError(status) => (*status).into(),
+            watcher::Error::NoResourceVersion => Self::Garbage(error.into()),
+        }
+    }
+}
+
+/// Whether an error or one of its sources is such a one.
+fn find(error: &(dyn Error + 'static), such: fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if such(error) {
+            return true;
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            // Its source is the source of what it holds.
+            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+fn of_another_time(error: &(dyn Error + 'static)) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error.downcast_ref(),
+        Some(rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        ))
+    )
+}
+
+/// Without what rustls tells programmers of connections that just end, as they do when a server restarts.
+fn plain(source: Source) -> Source {
+    let ended = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    };
+    if find(&*source, ended) { io::Error::other("the connection ended").into() } else { source }
 }

@@ -1,10 +1,8 @@
 //! Kubernetes: objects in, desired state out. Sees neither the datapath nor devices nor endpoints.
 
-mod backoff;
 mod client;
 mod error;
 mod follow;
-mod lines;
 mod model;
 mod node;
 mod objects;
@@ -34,7 +32,7 @@ pub(crate) use report::{Report, withdraw};
 pub(crate) use view::View;
 
 use client::ApiServer;
-use follow::Follower;
+use follow::follow;
 use node::Nodes;
 use pod::OwnPods;
 use service::AllServices;
@@ -76,7 +74,7 @@ pub(crate) fn start(start: Start) -> Watching {
         first.ranges = Some(start.pod_cidrs.as_slice().into());
     }
     let view = Rc::new(View::new(start.config.api_server.to_string()));
-    let api = Rc::new(ApiServer::new(start.config));
+    let api = ApiServer::new(start.config);
     let (marks, services) = (watch::Sender::new(None), watch::Sender::new(Services::Unknown));
     let nodes = Nodes {
         name: start.node_name.clone(),
@@ -89,7 +87,7 @@ pub(crate) fn start(start: Start) -> Watching {
     let services = AllServices { addresses: services, view: Rc::clone(&view) };
     let pods = OwnPods { node_name: start.node_name.clone(), pods: watch::Sender::default(), view: Rc::clone(&view) };
     let report = Report {
-        api: Rc::clone(&api),
+        api: Arc::clone(&api),
         node_name: start.node_name,
         marks: nodes.marks.subscribe(),
         view: Rc::clone(&view),
@@ -102,11 +100,21 @@ pub(crate) fn start(start: Start) -> Watching {
         report,
         view: Rc::clone(&view),
         task: async move {
-            let nodes = Follower::new(Rc::clone(&api), Rc::clone(&view), nodes).run();
-            let services = Follower::new(Rc::clone(&api), Rc::clone(&view), services).run();
-            let pods = Follower::new(api, view, pods).run();
-            tokio::join!(nodes, services, pods);
+            let nodes = follow(Arc::clone(&api), Rc::clone(&view), nodes);
+            let services = follow(Arc::clone(&api), Rc::clone(&view), services);
+            tokio::join!(nodes, services, follow(api, view, pods));
         }
         .boxed_local(),
     }
+}
+
+/// Sends what differs; whoever listens hears of nothing else.
+fn replace<T: PartialEq>(sender: &watch::Sender<T>, now: T) {
+    sender.send_if_modified(|before| {
+        let differs = *before != now;
+        if differs {
+            *before = now;
+        }
+        differs
+    });
 }

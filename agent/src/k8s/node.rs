@@ -1,11 +1,12 @@
 //! Nodes: this one, and what the others make a list of peers from.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1;
+use kube::runtime::reflector::{ObjectRef, Store};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -13,24 +14,14 @@ use crate::config::parse_pod_cidrs;
 use crate::peer::{Listing, PeerSet, reaches_a_node};
 use crate::text;
 
-use super::OwnNode;
-use super::objects::{Meta, Objects, Raw};
+use super::objects::{Audience, Meta, Names, Object, Used};
 use super::peers::{Candidate, peers};
-use super::report::{Marks, NOT_READY, UNAVAILABLE};
+use super::report::{Marks, NOT_READY, REASON, UNAVAILABLE};
 use super::view::{Topic, View};
-
-#[derive(Debug, Deserialize)]
-pub(super) struct RawNode {
-    kind: Option<String>,
-    metadata: Meta,
-    #[serde(default)]
-    spec: RawSpec,
-    #[serde(default)]
-    status: RawStatus,
-}
+use super::{OwnNode, replace};
 
 #[derive(Debug, Default, Deserialize)]
-struct RawSpec {
+pub(super) struct RawSpec {
     #[serde(rename = "podCIDR")]
     pod_cidr: Option<String>,
     #[serde(rename = "podCIDRs")]
@@ -44,7 +35,7 @@ struct RawTaint {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct RawStatus {
+pub(super) struct RawStatus {
     addresses: Option<Vec<RawAddress>>,
     conditions: Option<Vec<RawCondition>>,
 }
@@ -59,16 +50,7 @@ struct RawAddress {
 struct RawCondition {
     r#type: String,
     status: String,
-}
-
-impl Raw for RawNode {
-    fn kind(&self) -> Option<&str> {
-        self.kind.as_deref()
-    }
-
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
-    }
+    reason: Option<String>,
 }
 
 /// What is kept of a node.
@@ -79,8 +61,27 @@ pub(super) struct Node {
     ranges: Result<Box<[IpNet]>, Box<str>>,
     /// The first `InternalIP` of each family, IPv4 first.
     addresses: Box<[IpAddr]>,
-    /// Of this node alone.
-    marks: Option<Box<Marks>>,
+    pub(super) marks: Marks,
+}
+
+impl Used for Node {
+    type Of = v1::Node;
+    type Spec = RawSpec;
+    type Status = RawStatus;
+
+    fn of(meta: &Meta, spec: RawSpec, status: RawStatus) -> Self {
+        let marks = marks(&spec, &status);
+        let texts = match spec.pod_cidrs.filter(|texts| !texts.is_empty()) {
+            Some(texts) => texts,
+            None => spec.pod_cidr.into_iter().filter(|text| !text.is_empty()).collect(),
+        };
+        Self {
+            created: meta.creation_timestamp.as_deref().unwrap_or_default().into(),
+            ranges: texts.iter().map(|text| text.parse::<IpNet>().map_err(|_| text.as_str().into())).collect(),
+            addresses: internal_ips(status.addresses.unwrap_or_default()),
+            marks,
+        }
+    }
 }
 
 /// Who turns nodes into what the rest of the agent knows.
@@ -94,38 +95,19 @@ pub(super) struct Nodes {
     pub(super) view: Rc<View>,
 }
 
-impl Objects for Nodes {
-    type Raw = RawNode;
-    type Key = Box<str>;
-    type Kept = Node;
+impl Audience for Nodes {
+    type Used = Node;
 
     const TOPIC: Topic = Topic::Nodes;
-    const KIND: &'static str = "Node";
-    const LIST: &'static str = "NodeList";
-    const PATH: &'static str = "/api/v1/nodes";
 
-    fn keep(&self, raw: RawNode) -> (Box<str>, Node) {
-        let RawNode { metadata: Meta { name, creation_timestamp, .. }, spec, status, .. } = raw;
-        let marks = (name == self.name).then(|| Box::new(marks(&spec, &status)));
-        let texts = match spec.pod_cidrs.filter(|texts| !texts.is_empty()) {
-            Some(texts) => texts,
-            None => spec.pod_cidr.into_iter().filter(|text| !text.is_empty()).collect(),
-        };
-        let node = Node {
-            created: creation_timestamp.unwrap_or_default().into(),
-            ranges: texts.iter().map(|text| text.parse::<IpNet>().map_err(|_| text.as_str().into())).collect(),
-            addresses: internal_ips(status.addresses.unwrap_or_default()),
-            marks,
-        };
-        (name.into(), node)
+    fn trusts(&self, listed: &Names<Node>) -> bool {
+        listed.contains(&ObjectRef::new(&self.name))
     }
 
-    fn trusts(&self, listed: &BTreeMap<Box<str>, Node>) -> bool {
-        listed.contains_key(self.name.as_str())
-    }
-
-    fn publish(&mut self, all: &BTreeMap<Box<str>, Node>, held: &BTreeSet<Box<str>>) {
-        let own = all.get(self.name.as_str()).filter(|_| !held.contains(self.name.as_str()));
+    fn publish(&mut self, all: &Store<Object<Node>>, held: &Names<Node>) {
+        let name = ObjectRef::new(&self.name);
+        let listed = all.get(&name).filter(|_| !held.contains(&name));
+        let own = listed.as_ref().map(|object| &object.used);
         let mut problems = Vec::new();
         if !held.is_empty() {
             problems.push(format!(
@@ -138,7 +120,7 @@ impl Objects for Nodes {
         let now = self.own(own, all.len() - held.len());
         let ranges = now.ranges.clone().unwrap_or_default();
         replace(&self.own, now);
-        replace(&self.marks, own.and_then(|own| own.marks.as_deref()).cloned());
+        replace(&self.marks, own.map(|own| own.marks.clone()));
         // Without this node in it a list is not of this cluster, or not whole: what the kernel has is better.
         if own.is_some() || self.peers.borrow().known.is_some() {
             let listing = self.peers(all, held, &ranges);
@@ -183,31 +165,21 @@ impl Nodes {
         }
     }
 
-    fn peers(&self, all: &BTreeMap<Box<str>, Node>, held: &BTreeSet<Box<str>>, own_ranges: &[IpNet]) -> Listing {
-        let own = all.get(self.name.as_str());
-        let own_addresses = own.map(|own| own.addresses.to_vec()).unwrap_or_default();
-        let others = all.iter().filter(|(name, _)| ***name != *self.name);
-        let candidates = others.map(|(name, node)| Candidate {
-            name,
-            created: &node.created,
-            held: held.contains(name),
-            addresses: &node.addresses,
-            ranges: node.ranges.as_deref().map_err(|text| &**text),
+    fn peers(&self, all: &Store<Object<Node>>, held: &Names<Node>, own_ranges: &[IpNet]) -> Listing {
+        let own = all.get(&ObjectRef::new(&self.name));
+        let own_addresses = own.map(|own| own.used.addresses.to_vec()).unwrap_or_default();
+        let all = all.state();
+        let others = all.iter().filter(|object| object.name() != self.name);
+        let candidates = others.map(|object| Candidate {
+            name: object.name(),
+            created: &object.used.created,
+            held: held.contains(&ObjectRef::from_obj(object)),
+            addresses: &object.used.addresses,
+            ranges: object.used.ranges.as_deref().map_err(|text| &**text),
         });
         let (peers, problem) = peers(candidates.collect(), own_ranges, &own_addresses);
         Listing { known: Some(Arc::new(PeerSet { peers, own_addresses })), problem }
     }
-}
-
-/// Sends what differs; whoever listens hears of nothing else.
-fn replace<T: PartialEq>(sender: &watch::Sender<T>, now: T) {
-    sender.send_if_modified(|before| {
-        let differs = *before != now;
-        if differs {
-            *before = now;
-        }
-        differs
-    });
 }
 
 fn internal_ips(addresses: Vec<RawAddress>) -> Box<[IpAddr]> {
@@ -219,10 +191,11 @@ fn internal_ips(addresses: Vec<RawAddress>) -> Box<[IpAddr]> {
 }
 
 fn marks(spec: &RawSpec, status: &RawStatus) -> Marks {
-    let mut conditions = status.conditions.iter().flatten();
+    let condition = status.conditions.iter().flatten().find(|condition| condition.r#type == UNAVAILABLE);
     let taints = spec.taints.iter().flatten().enumerate();
     Marks {
-        available: conditions.any(|condition| condition.r#type == UNAVAILABLE && condition.status == "False"),
+        available: condition.is_some_and(|condition| condition.status == "False"),
+        ours: condition.is_some_and(|condition| condition.reason.as_deref() == Some(REASON)),
         taints: taints.filter(|(_, taint)| taint.key == NOT_READY).map(|(at, _)| at).collect(),
     }
 }

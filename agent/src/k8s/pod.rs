@@ -5,59 +5,29 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1;
+use kube::runtime::reflector::Store;
 use serde::Deserialize;
 use tokio::sync::watch;
 use weft_cni::api::{Bandwidth, RateLimit};
 
-use super::objects::{Objects, Raw};
+use super::objects::{Annotations, Audience, Meta, Names, Object, Used};
 use super::view::{Topic, View};
-use super::{Phase, Pod, PodName, Pods, quantity};
+use super::{Phase, Pod, PodName, Pods, quantity, replace};
 
 const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
 const EGRESS: &str = "kubernetes.io/egress-bandwidth";
 /// Pods whose annotations are told of; the list would drown in more.
 const NAMED: usize = 5;
 
-#[derive(Debug, Deserialize)]
-pub(super) struct RawPod {
-    kind: Option<String>,
-    metadata: RawMeta,
-    #[serde(default)]
-    spec: RawSpec,
-    #[serde(default)]
-    status: RawStatus,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawMeta {
-    name: String,
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default)]
-    uid: String,
-    deletion_timestamp: Option<String>,
-    annotations: Option<RawAnnotations>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RawAnnotations {
-    #[serde(rename = "kubernetes.io/ingress-bandwidth")]
-    ingress: Option<String>,
-    #[serde(rename = "kubernetes.io/egress-bandwidth")]
-    egress: Option<String>,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawSpec {
+pub(super) struct RawSpec {
     host_network: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct RawStatus {
+pub(super) struct RawStatus {
     phase: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
@@ -70,13 +40,26 @@ struct RawIp {
     ip: Option<String>,
 }
 
-impl Raw for RawPod {
-    fn kind(&self) -> Option<&str> {
-        self.kind.as_deref()
-    }
+impl Used for Pod {
+    type Of = v1::Pod;
+    type Spec = RawSpec;
+    type Status = RawStatus;
 
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
+    fn of(meta: &Meta, spec: RawSpec, status: RawStatus) -> Self {
+        let ips = status.pod_ips.into_iter().flatten().filter_map(|ip| ip.ip).chain(status.pod_ip);
+        let addresses: BTreeSet<IpAddr> = ips.filter_map(|text| text.parse().ok()).collect();
+        Self {
+            uid: meta.uid.as_str().into(),
+            bandwidth: bandwidth(meta),
+            host_network: spec.host_network.unwrap_or_default(),
+            addresses: addresses.into_iter().collect(),
+            phase: match status.phase.as_deref() {
+                None | Some("Pending") => Phase::Pending,
+                Some("Running") => Phase::Running,
+                Some(_) => Phase::Over,
+            },
+            deleting: meta.deletion_timestamp.is_some(),
+        }
     }
 }
 
@@ -87,59 +70,36 @@ pub(super) struct OwnPods {
     pub(super) view: Rc<View>,
 }
 
-impl Objects for OwnPods {
-    type Raw = RawPod;
-    type Key = PodName;
-    type Kept = Pod;
+impl Audience for OwnPods {
+    type Used = Pod;
 
     const TOPIC: Topic = Topic::Pods;
-    const KIND: &'static str = "Pod";
-    const LIST: &'static str = "PodList";
-    const PATH: &'static str = "/api/v1/pods";
 
     fn fields(&self) -> Option<String> {
         Some(format!("spec.nodeName={}", self.node_name))
     }
 
-    fn keep(&self, raw: RawPod) -> (PodName, Pod) {
-        let RawPod { metadata, spec, status, .. } = raw;
-        let name = PodName { namespace: metadata.namespace.into(), name: metadata.name.into() };
-        let ips = status.pod_ips.into_iter().flatten().filter_map(|ip| ip.ip).chain(status.pod_ip);
-        let addresses: BTreeSet<IpAddr> = ips.filter_map(|text| text.parse().ok()).collect();
-        let pod = Pod {
-            uid: metadata.uid.into(),
-            bandwidth: bandwidth(&name, &metadata.annotations.unwrap_or_default()),
-            host_network: spec.host_network.unwrap_or_default(),
-            addresses: addresses.into_iter().collect(),
-            phase: match status.phase.as_deref() {
-                None | Some("Pending") => Phase::Pending,
-                Some("Running") => Phase::Running,
-                Some(_) => Phase::Over,
-            },
-            deleting: metadata.deletion_timestamp.is_some(),
-        };
-        (name, pod)
-    }
-
     /// A node without pods is nothing strange, and nothing is taken away with them.
-    fn trusts(&self, _: &BTreeMap<PodName, Pod>) -> bool {
+    fn trusts(&self, _: &Names<Pod>) -> bool {
         true
     }
 
-    fn publish(&mut self, all: &BTreeMap<PodName, Pod>, _: &BTreeSet<PodName>) {
-        let wrong = all.values().filter_map(|pod| pod.bandwidth.as_ref().err());
-        self.view.found(Topic::Pods, all.len(), wrong.take(NAMED).cloned().collect());
-        self.pods.send_replace(Arc::new(Pods { by_name: all.clone() }));
+    fn publish(&mut self, all: &Store<Object<Pod>>, _: &Names<Pod>) {
+        let name = |object: &Object<Pod>| PodName { namespace: object.namespace().into(), name: object.name().into() };
+        let by_name: BTreeMap<_, _> = all.state().iter().map(|object| (name(object), object.used.clone())).collect();
+        let wrong = by_name.values().filter_map(|pod| pod.bandwidth.as_ref().err());
+        self.view.found(Topic::Pods, by_name.len(), wrong.take(NAMED).cloned().collect());
+        replace(&self.pods, Arc::new(Pods { by_name }));
     }
 }
 
 /// What the annotations ask for, by the kubelet's rules; none at all without them.
-fn bandwidth(pod: &PodName, annotations: &RawAnnotations) -> Result<Option<Bandwidth>, String> {
-    let RawAnnotations { ingress, egress } = annotations;
+fn bandwidth(pod: &Meta) -> Result<Option<Bandwidth>, String> {
+    let Some(Annotations { ingress, egress }) = &pod.annotations else { return Ok(None) };
     let limit = |annotation: &str, text: &Option<String>| {
         let Some(text) = text else { return Ok(None) };
         let wrong = |why: &dyn std::fmt::Display| {
-            let PodName { namespace, name } = pod;
+            let Meta { namespace, name, .. } = pod;
             Err(format!("pod {namespace}/{name}: annotation {annotation} is {text:?}: {why}"))
         };
         match quantity::parse(text).map(|rate| RateLimit { rate, burst: 0 }) {
@@ -158,12 +118,7 @@ mod tests {
     use super::*;
 
     fn read(object: &serde_json::Value) -> Pod {
-        let pods = OwnPods {
-            node_name: "n1".to_owned(),
-            pods: watch::Sender::new(Arc::default()),
-            view: Rc::new(View::default()),
-        };
-        pods.keep(serde_json::from_value(object.clone()).unwrap()).1
+        serde_json::from_value::<Object<Pod>>(object.clone()).unwrap().used
     }
 
     fn annotated(annotations: &serde_json::Value) -> Result<Option<Bandwidth>, String> {

@@ -1,31 +1,24 @@
 //! Services: the addresses that the node's stack translates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1;
+use kube::runtime::reflector::Store;
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::peer::Services;
 
-use super::objects::{Meta, Objects, Raw};
+use super::objects::{Audience, Meta, Names, Object, Used};
+use super::replace;
 use super::view::{Topic, View};
-
-#[derive(Debug, Deserialize)]
-pub(super) struct RawService {
-    kind: Option<String>,
-    metadata: Meta,
-    #[serde(default)]
-    spec: RawSpec,
-    #[serde(default)]
-    status: RawStatus,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawSpec {
+pub(super) struct RawSpec {
     r#type: Option<String>,
     #[serde(rename = "clusterIP")]
     cluster_ip: Option<String>,
@@ -37,7 +30,7 @@ struct RawSpec {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawStatus {
+pub(super) struct RawStatus {
     #[serde(default)]
     load_balancer: RawBalancer,
 }
@@ -54,13 +47,17 @@ struct RawIngress {
     ip_mode: Option<String>,
 }
 
-impl Raw for RawService {
-    fn kind(&self) -> Option<&str> {
-        self.kind.as_deref()
-    }
+/// A service's addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Addresses(Box<[IpAddr]>);
 
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
+impl Used for Addresses {
+    type Of = v1::Service;
+    type Spec = RawSpec;
+    type Status = RawStatus;
+
+    fn of(_: &Meta, spec: RawSpec, status: RawStatus) -> Self {
+        Self(addresses(spec, status))
     }
 }
 
@@ -70,39 +67,23 @@ pub(super) struct AllServices {
     pub(super) view: Rc<View>,
 }
 
-impl Objects for AllServices {
-    type Raw = RawService;
-    type Key = (Box<str>, Box<str>);
-    type Kept = Box<[IpAddr]>;
+impl Audience for AllServices {
+    type Used = Addresses;
 
     const TOPIC: Topic = Topic::Services;
-    const KIND: &'static str = "Service";
-    const LIST: &'static str = "ServiceList";
-    const PATH: &'static str = "/api/v1/services";
-
-    fn keep(&self, raw: RawService) -> (Self::Key, Box<[IpAddr]>) {
-        let Meta { namespace, name, .. } = raw.metadata;
-        ((namespace.into(), name.into()), addresses(raw.spec, raw.status))
-    }
 
     /// No cluster is without the service of its API server.
-    fn trusts(&self, listed: &BTreeMap<Self::Key, Box<[IpAddr]>>) -> bool {
+    fn trusts(&self, listed: &Names<Addresses>) -> bool {
         !listed.is_empty()
     }
 
-    fn publish(&mut self, all: &BTreeMap<Self::Key, Box<[IpAddr]>>, _: &BTreeSet<Self::Key>) {
+    fn publish(&mut self, all: &Store<Object<Addresses>>, _: &Names<Addresses>) {
         self.view.found(Topic::Services, all.len(), Vec::new());
         if all.is_empty() {
             return;
         }
-        let now: BTreeSet<IpAddr> = all.values().flatten().copied().collect();
-        self.addresses.send_if_modified(|before| {
-            let same = matches!(before, Services::Known(before) if **before == now);
-            if !same {
-                *before = Services::Known(Arc::new(now));
-            }
-            !same
-        });
+        let now: BTreeSet<IpAddr> = all.state().iter().flat_map(|service| service.used.0.iter().copied()).collect();
+        replace(&self.addresses, Services::Known(Arc::new(now)));
     }
 }
 
@@ -135,8 +116,8 @@ mod tests {
 
     fn read(spec: &Value, status: &Value) -> Vec<String> {
         let object = json!({"metadata": {"name": "s"}, "spec": spec, "status": status});
-        let raw: RawService = serde_json::from_value(object).unwrap();
-        addresses(raw.spec, raw.status).iter().map(ToString::to_string).collect()
+        let service: Object<Addresses> = serde_json::from_value(object).unwrap();
+        service.used.0.iter().map(ToString::to_string).collect()
     }
 
     #[test]

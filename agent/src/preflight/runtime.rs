@@ -7,19 +7,20 @@ use nix::unistd::{AccessFlags, access};
 use crate::config::Config;
 use crate::install;
 
-use super::check::Check;
+use super::check::{Check, Verdict};
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![directory("run directory", &config.run_dir, "run-dir")];
     let Some(install) = &config.install else { return checks };
     if let Some(path) = &install.bin_dir {
-        checks.push(directory("plugin directory", path, "cni-bin-dir"));
+        checks.push(plugins(path));
         let plugin = install::source();
         checks.push(if plugin.is_file() {
             Check::ok("weft-cni", plugin.display().to_string())
         } else {
             Check::missing("weft-cni", format!("{} is absent", plugin.display()), "put it beside weft-agent")
         });
+        checks.push(loopback(path));
     }
     if let Some(path) = &install.conf_dir {
         checks.push(directory("network directory", path, "cni-conf-dir"));
@@ -30,6 +31,28 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.extend(rivals.into_iter().map(|rival| Check::degraded("other networks", "one comes first", rival)));
     }
     checks
+}
+
+/// Where the plugin is in its place already, `weft-agent init` has put it there, and nothing is to be written.
+fn plugins(path: &Path) -> Check {
+    const WHAT: &str = "plugin directory";
+    match directory(WHAT, path, "cni-bin-dir") {
+        Check { verdict: Verdict::Missing, .. } if install::has_plugin(path) => {
+            Check::ok(WHAT, format!("{}, read-only, has weft-cni", path.display()))
+        }
+        check => check,
+    }
+}
+
+/// Not ours, and without it containerd starts no pod at all, whatever the network.
+fn loopback(plugins: &Path) -> Check {
+    const WHAT: &str = "loopback plugin";
+    if plugins.join("loopback").exists() {
+        return Check::ok(WHAT, plugins.join("loopback").display().to_string());
+    }
+    let remedy = "containerd starts no pod without it: install the package kubernetes-cni, or set \
+                  use_internal_loopback = true in containerd 2; CRI-O does without";
+    Check::degraded(WHAT, "absent", remedy)
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written.

@@ -1,6 +1,7 @@
 //! The server's certificate and whoever vouches for it.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -19,8 +20,8 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// A new authority that vouches for a server at these addresses.
-    pub(super) fn new(addresses: &[IpAddr]) -> Result<Self> {
+    /// A new authority that vouches for a server at these addresses, in these years.
+    pub(super) fn new(addresses: &[IpAddr], years: Range<i32>) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
@@ -31,6 +32,8 @@ impl Authority {
         let mut params = CertificateParams::new(names.collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         params.use_authority_key_identifier_extension = true;
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
         let certificate = params.signed_by(&key, &issuer).context("make a certificate")?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

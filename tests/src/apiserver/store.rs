@@ -103,15 +103,20 @@ impl Store {
     }
 
     /// Puts an object in place of whatever is there; one that says nothing new makes no new version.
-    pub(super) fn put(&mut self, key: Key, mut json: Value) -> Arc<Object> {
+    pub(super) fn put(&mut self, key: Key, json: Value) -> Arc<Object> {
+        let was = self.objects.get(&key).map(|old| old.json());
+        self.replace(key, was.as_ref(), json)
+    }
+
+    /// The same for one who has read what is there.
+    pub(super) fn replace(&mut self, key: Key, was: Option<&Value>, mut json: Value) -> Arc<Object> {
         let old = self.objects.get(&key).cloned();
-        let was = old.as_ref().map(|old| old.json());
         let metadata = fields(&mut json["metadata"]);
         metadata.insert("name".into(), key.name.clone().into());
         if key.kind.namespaced {
             metadata.insert("namespace".into(), key.namespace.clone().into());
         }
-        if let Some(was) = &was {
+        if let Some(was) = was {
             for name in ["uid", "creationTimestamp", "resourceVersion"] {
                 metadata.insert(name.into(), was["metadata"][name].clone());
             }
@@ -123,8 +128,8 @@ impl Store {
         }
         json["kind"] = key.kind.kind.into();
         json["apiVersion"] = key.kind.api_version().into();
-        if let (Some(old), Some(was)) = (&old, &was)
-            && same(was, &json)
+        if let (Some(old), Some(was)) = (&old, was)
+            && *was == json
         {
             return Arc::clone(old);
         }
@@ -155,16 +160,6 @@ impl Store {
             self.forgotten = event.version;
         }
     }
-}
-
-/// Whether two objects differ in nothing but who wrote what when.
-fn same(one: &Value, other: &Value) -> bool {
-    let bare = |value: &Value| {
-        let mut value = value.clone();
-        fields(&mut value["metadata"]).remove("managedFields");
-        value
-    };
-    bare(one) == bare(other) && one["metadata"]["managedFields"] == other["metadata"]["managedFields"]
 }
 
 /// What a list holds of a kind, in a namespace or in all.

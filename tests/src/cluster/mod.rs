@@ -19,7 +19,7 @@ use crate::node::{Family, Joined};
 use crate::pod::{Pod, Sandbox};
 use crate::site::Site;
 use crate::traffic::ping;
-use crate::{storm, wait};
+use crate::{exec, storm, wait};
 
 pub(crate) use large::conditions;
 pub use large::large_node;
@@ -102,6 +102,24 @@ impl Cluster {
     /// Gives every node the token and the authority's certificate of now.
     pub fn hand_out_account(&self) -> Result<()> {
         self.fabric.members().iter().try_for_each(|member| self.server.write_service_account(&joined(member)?.account))
+    }
+
+    /// Packets to the API server and from it are lost from now on, and nobody is told.
+    pub fn cut(&self) -> Result<()> {
+        let port = SERVER.1;
+        let chain = |hook: &str, side: &str| {
+            format!(
+                "add chain inet cut {hook} {{ type filter hook {hook} priority 0; }}\n\
+                     add rule inet cut {hook} tcp {side} {port} drop\n"
+            )
+        };
+        let script = format!("add table inet cut\n{}{}", chain("input", "dport"), chain("output", "sport"));
+        exec::tool_in(self.fabric.core().netns(), "nft", &[&script]).map(drop)
+    }
+
+    /// They get through again.
+    pub fn mend(&self) -> Result<()> {
+        exec::tool_in(self.fabric.core().netns(), "nft", &["delete table inet cut"]).map(drop)
     }
 
     /// A pod as scheduler, kubelet and runtime make it: its object first, then its sandbox.

@@ -18,6 +18,7 @@ use crate::exec;
 use crate::need;
 use crate::netns::Netns;
 use crate::site::Site;
+use crate::wait;
 
 /// A running containerd whose pods join by one network configuration; ends with all its pods when dropped.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub struct Containerd {
 /// Moves into the cgroup `$1`, so that it is the root of the namespace that the rest makes.
 const JOIN: &str = r#"echo 0 > "$1/cgroup.procs"; shift; exec "$@""#;
 
-/// Gives the mount namespace a `/run`, a `/var/lib` and a cgroup hierarchy of its own and becomes containerd.
+/// Gives the mount namespace a `/run`, a `/var/lib` and a cgroup hierarchy of its own and runs containerd, anew
+/// whenever it ends, as a service manager does: shims and pods are this shell's, and stay.
 ///
 /// Results of plugins are cached below `/var/lib`. Only the unified hierarchy: runc and containerd take it
 /// alone when it is at `/sys/fs/cgroup`.
@@ -41,7 +43,7 @@ const BECOME: &str = r#"
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir /sys/fs/cgroup/runtime
     echo 0 > /sys/fs/cgroup/runtime/cgroup.procs
-    exec containerd --config "$1""#;
+    while :; do containerd --config "$1" & echo $! > /run/containerd.pid; wait $! || true; sleep 0.1; done"#;
 
 /// How long containerd may take to answer.
 const START: Duration = Duration::from_secs(20);
@@ -74,6 +76,8 @@ impl Containerd {
             symlink(need::reference_plugin("loopback")?, loopback).context("install a plugin")?;
         }
         fs::write(dir.join("config.toml"), config(dir, bin, net)).context("configure containerd")?;
+        // One that was killed has left its socket.
+        let _ = fs::remove_file(dir.join("containerd.sock"));
         let cgroup = Cgroup::create(site)?;
         let mut command = Command::new(need::tool("sh")?);
         command
@@ -89,6 +93,19 @@ impl Containerd {
         let mut containerd = Self { process, _cgroup: cgroup, dir: dir.to_owned() };
         containerd.import(&image::pause(dir)?)?;
         Ok(containerd)
+    }
+
+    /// Ends containerd alone, by this signal; its pods run on. Returns when the next one answers.
+    pub fn restart(&self, signal: &str) -> Result<()> {
+        let [mounts, pids] = self.namespaces();
+        let in_its = |script: &str| exec::tool("nsenter", &[&mounts, &pids, "sh", "-euc", script]);
+        let before = in_its("cat /run/containerd.pid")?;
+        in_its(&format!("kill -{signal} {}", before.trim()))?;
+        wait::until("containerd answers again", START, || {
+            Ok(in_its("cat /run/containerd.pid")? != before && self.client()?.conditions().is_ok())
+        })
+        .with_context(|| self.process.log())
+        .map(drop)
     }
 
     /// A new connection to its CRI socket.
@@ -124,11 +141,16 @@ impl Containerd {
     /// Runs containerd's own client on what the CRI sees, and returns its output.
     pub fn ctr(&self, args: &[&str]) -> Result<String> {
         // It mounts what it runs where containerd has it, and looks for itself in the /proc of that place.
-        let [mounts, pids] = [("mount", "mnt"), ("pid", "pid_for_children")]
-            .map(|(option, kind)| format!("--{option}=/proc/{}/ns/{kind}", self.process.pid()));
+        let [mounts, pids] = self.namespaces();
         let socket = self.socket();
         let begin = [&mounts, &pids, "ctr", "--address", &socket.to_string_lossy(), "--namespace", "k8s.io"];
         exec::tool("nsenter", &[&begin, args].concat())
+    }
+
+    /// Options that lead a program to where containerd is.
+    fn namespaces(&self) -> [String; 2] {
+        [("mount", "mnt"), ("pid", "pid_for_children")]
+            .map(|(option, kind)| format!("--{option}=/proc/{}/ns/{kind}", self.process.pid()))
     }
 }
 

@@ -80,6 +80,9 @@ impl Table {
     }
 
     fn without_local_endpoints(&mut self, service: &Service) {
+        for address in &service.outer {
+            self.rule("KUBE-EXTERNAL-SERVICES", &format!("{} -j DROP", to(service, *address)));
+        }
         let Some(port) = service.node_port else { return };
         let protocol = service.protocol;
         let rule = format!("-p {protocol} -m addrtype --dst-type LOCAL -m {protocol} --dport {port} -j DROP");
@@ -102,8 +105,7 @@ impl Table {
     fn service(&mut self, site: Site, service: &Service) {
         let (name, protocol, pods) = (&service.name, service.protocol, site.pods);
         let [inside, outside, own] = ["SVC", "EXT", "SVL"].map(|kind| format!("KUBE-{kind}-{name}"));
-        let cluster =
-            format!("-d {} -p {protocol} -m {protocol} --dport {}", host(service.cluster.ip()), service.cluster.port());
+        let cluster = to(service, service.cluster.ip());
         self.chain(&inside);
         self.rule("KUBE-SERVICES", &format!("{cluster} -j {inside}"));
         self.rule(&inside, &format!("! -s {pods} {cluster} -j KUBE-MARK-MASQ"));
@@ -112,9 +114,13 @@ impl Table {
             self.endpoint(service, number, endpoint);
         }
         self.choose(service, &inside, &numbered().map(|(number, _)| number).collect::<Vec<_>>());
-        let Some(port) = service.node_port else { return };
         self.chain(&outside);
-        self.rule("KUBE-NODEPORTS", &format!("-p {protocol} -m {protocol} --dport {port} -j {outside}"));
+        for address in &service.outer {
+            self.rule("KUBE-SERVICES", &format!("{} -j {outside}", to(service, *address)));
+        }
+        if let Some(port) = service.node_port {
+            self.rule("KUBE-NODEPORTS", &format!("-p {protocol} -m {protocol} --dport {port} -j {outside}"));
+        }
         if service.local {
             self.rule(&outside, &format!("-s {pods} -j {inside}"));
             self.rule(&outside, "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
@@ -163,6 +169,12 @@ impl Table {
 
 fn endpoint_chain(service: &Service, number: usize) -> String {
     format!("KUBE-SEP-{}{number}", service.name)
+}
+
+/// Packets to the service's port of that address.
+fn to(service: &Service, address: IpAddr) -> String {
+    let (protocol, port) = (service.protocol, service.cluster.port());
+    format!("-d {} -p {protocol} -m {protocol} --dport {port}", host(address))
 }
 
 fn host(address: IpAddr) -> String {

@@ -12,16 +12,20 @@ pub(super) fn rules(family: Family, site: Site, services: &[Service]) -> String 
         Family::V6 => ("ip6", "ipv6_addr", "fd00:10:96::/112"),
     };
     let (mut sets, mut chains) = (String::new(), String::new());
-    let (mut by_address, mut by_port, mut closed, mut cluster) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut by_address, mut by_port, mut cluster) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut closed, mut closed_ports) = (Vec::new(), Vec::new());
     for service in services {
         let (name, protocol, port) = (&service.name, service.protocol, service.cluster.port());
         cluster.push(service.cluster.ip().to_string());
         by_address.push(format!("{} . {protocol} . {port} : goto service-{name}", service.cluster.ip()));
+        let is_closed = service.local && !service.endpoints.iter().any(|endpoint| endpoint.local);
+        for address in &service.outer {
+            by_address.push(format!("{address} . {protocol} . {port} : goto external-{name}"));
+            closed.extend(is_closed.then(|| format!("{address} . {protocol} . {port} : drop")));
+        }
         if let Some(port) = service.node_port {
             by_port.push(format!("{protocol} . {port} : goto external-{name}"));
-            if service.local && !service.endpoints.iter().any(|endpoint| endpoint.local) {
-                closed.push(format!("{protocol} . {port} : drop"));
-            }
+            closed_ports.extend(is_closed.then(|| format!("{protocol} . {port} : drop")));
         }
         write_chains(&mut sets, &mut chains, (ip, kind), site, service);
     }
@@ -58,8 +62,8 @@ pub(super) fn rules(family: Family, site: Site, services: &[Service]) -> String 
          }}\n",
         map("set cluster-ips", kind, &cluster),
         map("set nodeport-ips", kind, &[node.to_string()]),
-        map("map no-endpoint-services", &service_key, &[]),
-        map("map no-endpoint-nodeports", port_key, &closed),
+        map("map no-endpoint-services", &service_key, &closed),
+        map("map no-endpoint-nodeports", port_key, &closed_ports),
         map("map service-ips", &service_key, &by_address),
         map("map service-nodeports", port_key, &by_port),
     )
@@ -106,9 +110,6 @@ fn write_chains(sets: &mut String, chains: &mut String, (ip, kind): (&str, &str)
          {ip} daddr {address} {protocol} dport {port} {ip} saddr != {pods} jump mark-for-masquerade\n{}}}",
         choose(&all)
     );
-    if service.node_port.is_none() {
-        return;
-    }
     let body = if service.local {
         let own: Vec<_> = endpoints().filter(|(_, endpoint)| endpoint.local).map(|(number, _)| number).collect();
         format!(

@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
 
 use super::{Endpoint, Forwarded, Mode, Protocol, Service, Site, forwarded, watch};
+use crate::apiserver::SERVICES;
 use crate::cluster::{Cluster, SOON, service};
+use crate::exec;
 use crate::fabric::{Fabric, Layout, Member, Routing};
 use crate::netns::Netns;
 use crate::node::{Attach, Family};
@@ -48,7 +51,10 @@ impl Scene {
     pub const NODE_PORT: u16 = 30_080;
     const POD_PORT: u16 = 8_080;
 
-    /// Pods that run before there is any service.
+    /// The API server's own service, which no cluster is without.
+    const API: &str = "10.96.0.1";
+
+    /// Pods that run before there is any service of theirs.
     pub fn set(routing: Routing, mode: Mode) -> Result<Self> {
         let cluster = Cluster::start(Layout::new(routing, Attach::preferred()).nodes(2))?;
         let pod = |number, name| cluster.pod(cluster.member(number), "shop", name);
@@ -57,12 +63,70 @@ impl Scene {
         for member in scene.fabric().members() {
             watch(member.node().netns())?;
         }
-        let addresses = Family::BOTH.map(|family| Self::address(family).to_string());
-        scene.cluster.server().put(service("shop", "web", &addresses.each_ref().map(String::as_str)))?;
-        for member in scene.fabric().members() {
-            wait::until("the programs know the service", SOON, || knows(member, &addresses))?;
-        }
+        // The world sends to the first node what is for a service.
+        let to_first =
+            |range: &str, family| format!("route add {range} via {}", scene.fabric().member(1).address(family));
+        let routes = [
+            to_first("10.96.0.0/16", Family::V4),
+            to_first("198.18.96.0/24", Family::V4),
+            to_first("fd00:10:96::/112", Family::V6),
+            to_first("2001:db8:96::/112", Family::V6),
+        ];
+        exec::ip_batch(scene.fabric().core().netns(), &routes.each_ref().map(String::as_str))?;
+        // Without an address there is nothing to translate.
+        scene.cluster.server().put(service("shop", "db", &["None"]))?;
+        scene.declare()?;
         Ok(scene)
+    }
+
+    /// Makes the API server have the service, and waits until the programs know its addresses and no others.
+    pub fn declare(&self) -> Result<()> {
+        let addresses = Family::BOTH.map(|family| Self::address(family).to_string());
+        self.cluster.server().put(service("shop", "web", &addresses.each_ref().map(String::as_str)))?;
+        self.must_know(&Family::BOTH.map(Self::address))
+    }
+
+    /// Gives the service addresses outside the cluster: its own, its load balancers', and the second node's.
+    pub fn declare_outer(&self) -> Result<()> {
+        let [own, balanced, node]: [Vec<IpAddr>; 3] =
+            [0, 1, 2].map(|which| Family::BOTH.map(|family| self.outer(family)[which]).to_vec());
+        self.cluster.server().edit(SERVICES, "shop", "web", |service| {
+            service["spec"]["type"] = "LoadBalancer".into();
+            service["spec"]["externalIPs"] = json!([own[0], own[1], node[0], node[1]]);
+            let ingress: Vec<_> = balanced.iter().map(|ip| json!({ "ip": ip, "ipMode": "VIP" })).collect();
+            service["status"]["loadBalancer"]["ingress"] = ingress.into();
+        })?;
+        self.must_know(&[&Family::BOTH.map(Self::address)[..], &own, &balanced, &node].concat())
+    }
+
+    /// The addresses of [`Self::declare_outer`].
+    pub fn outer(&self, family: Family) -> [IpAddr; 3] {
+        let [own, balanced] = match family {
+            Family::V4 => [7, 8].map(|last| [198, 18, 96, last].into()),
+            Family::V6 => [7, 8].map(|last| [0x2001, 0xdb8, 0x96, 0, 0, 0, 0, last].into()),
+        };
+        [own, balanced, self.fabric().member(2).address(family)]
+    }
+
+    /// Removes the service from the API server, and waits until the programs have forgotten it.
+    pub fn withdraw(&self) -> Result<()> {
+        self.cluster.server().remove(SERVICES, "shop", "web")?;
+        self.must_know(&[])
+    }
+
+    /// Waits until the programs of all nodes leave packets to these addresses to the stack, and to no others.
+    fn must_know(&self, addresses: &[IpAddr]) -> Result<()> {
+        let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).chain([Self::API.to_owned()]).collect();
+        for member in self.fabric().members() {
+            wait::until("the programs know the services", SOON, || knows(member, &addresses))
+                .with_context(|| format!("{addresses:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// The cluster, with its API server.
+    pub fn kubernetes(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// The pod of the first node that asks.
@@ -116,6 +180,7 @@ impl Scene {
             name: "WEB".to_owned(),
             protocol,
             cluster: Self::cluster(family),
+            outer: Vec::new(),
             node_port: Some(Self::NODE_PORT),
             local: false,
             affinity: false,

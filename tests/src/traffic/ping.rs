@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::netns::Netns;
@@ -62,6 +62,28 @@ pub fn must_reach(from: &Netns, to: IpAddr) -> Result<Duration> {
     let report = ping(from, to, 3)?;
     ensure!(report.lost() == 0, "{} to {to}: {report:?}", from.name());
     report.fastest().context("no reply")
+}
+
+/// Sends requests without a pause until the first one is answered; returns how long that took.
+pub fn until_answered(from: &Netns, to: IpAddr, limit: Duration) -> Result<Duration> {
+    from.enter(|| {
+        let echo = Echo::open(to)?;
+        echo.socket.set_nonblocking(true).context("make a socket non-blocking")?;
+        let started = Instant::now();
+        for sequence in 0..=u16::MAX {
+            echo.request(sequence)?;
+            thread::sleep(Duration::from_micros(200));
+            while let Some(answer) = echo.next()? {
+                if matches!(answer, Answer::Reply(_)) {
+                    return Ok(started.elapsed());
+                }
+            }
+            if started.elapsed() > limit {
+                break;
+            }
+        }
+        bail!("{to} did not answer within {limit:?}")
+    })?
 }
 
 /// A ping that runs until it is stopped.

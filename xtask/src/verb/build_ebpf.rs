@@ -1,7 +1,6 @@
 //! `build-ebpf`: compiles the programs, links them with BTF and strips DWARF.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -20,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
         .args(ebpf::ARGS)
         .arg("--target-dir")
         .arg(&build)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&root, &compiler, &linker));
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&compiler, &linker));
     process::run(&mut cargo).with_context(|| format!("{} with {}", compiler.version, linker.version))?;
 
     let output = build.join(ebpf::TARGET).join("ebpf/weft");
@@ -36,17 +35,17 @@ pub(crate) fn run() -> Result<()> {
     fs::rename(&fresh, &path).with_context(|| format!("cannot rename {} to {}", fresh.display(), path.display()))
 }
 
-/// Flags of the programs alone; every path of this machine is mapped away, so that all machines build the same object.
-fn rustflags(root: &Path, compiler: &Compiler, linker: &Linker) -> String {
-    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+/// Flags of the programs alone.
+fn rustflags(compiler: &Compiler, linker: &Linker) -> String {
+    let [cargo, root] = workspace::unplaced();
     [
         format!("-Clinker={}", linker.path.display()),
         "-Clink-arg=--btf".to_owned(),
         // 32-bit arithmetic and jumps, which every kernel since 5.1 runs.
         "-Ctarget-cpu=v3".to_owned(),
-        remap(&workspace::cargo_home(), "/cargo"),
-        remap(compiler.sysroot(), "/rust"),
-        remap(root, "/weft"),
+        cargo,
+        workspace::remap(compiler.sysroot(), "/rust"),
+        root,
     ]
     .join("\x1f")
 }

@@ -48,13 +48,14 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 fn build_into(target: &str, dir: PathBuf, configure: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     build_ebpf::run()?;
+    let [home, root] = workspace::unplaced();
     let mut cargo = process::cargo();
     configure(&mut cargo);
     // A target of its own keeps the flag away from build scripts and procedural macros, which must stay dynamic.
     cargo
         .args(["build", "--locked", "--release", "--target", target])
         .args(BINARIES.iter().flat_map(|(package, name)| ["--package", package, "--bin", name]))
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        .env("CARGO_ENCODED_RUSTFLAGS", ["-Ctarget-feature=+crt-static", &home, &root].join("\x1f"));
     process::run(&mut cargo)?;
 
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;

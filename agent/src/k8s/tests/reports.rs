@@ -37,7 +37,7 @@ fn a_ready_node_loses_its_taint_and_gets_its_condition() {
         let (mut answers, mut refuse) = (vec![hanging, Answer::json(&list("NodeList", "10", &[tainted(1)]))], true);
         server.on(NODES, move |asked| match asked.method.as_str() {
             "PATCH" if std::mem::take(&mut refuse) => Some(Answer::refusal(403, "nodes/status is forbidden")),
-            "PATCH" => Some(Answer::json(&json!({}))),
+            "PATCH" => Some(Answer::json(&node(1, 11))),
             _ => answers.pop(),
         });
         let (ready, readiness) = watch::channel(false);
@@ -57,7 +57,7 @@ fn a_ready_node_loses_its_taint_and_gets_its_condition() {
         until("it is told", || view.problems().iter().any(|problem| problem.contains("nodes/status"))).await;
         until("three patches", || patches(&server).len() == 3).await;
         let [_, condition, taints] = patches(&server).try_into().unwrap();
-        assert!(condition.path.starts_with("/api/v1/nodes/n1/status?fieldManager=weft"), "{}", condition.path);
+        assert!(condition.path.starts_with("/api/v1/nodes/n1/status?&fieldManager=weft"), "{}", condition.path);
         assert_eq!(condition.media_type, "application/strategic-merge-patch+json");
         let condition = &condition.body["status"]["conditions"][0];
         assert_eq!((&condition["type"], &condition["status"]), (&json!("NetworkUnavailable"), &json!("False")));
@@ -66,7 +66,7 @@ fn a_ready_node_loses_its_taint_and_gets_its_condition() {
         assert!(time.len() == 20 && time.ends_with('Z') && time.contains('T'), "{time}");
         assert_eq!(
             (taints.path.as_str(), taints.media_type.as_str()),
-            ("/api/v1/nodes/n1?fieldManager=weft", "application/json-patch+json",)
+            ("/api/v1/nodes/n1?&fieldManager=weft", "application/json-patch+json",)
         );
         assert_eq!(
             taints.body,
@@ -99,7 +99,7 @@ fn what_is_withdrawn_is_ours() {
                 server.on(NODES, move |asked| match (asked.method.as_str(), &node) {
                     ("GET", Some(node)) => Some(Answer::json(node)),
                     ("GET", None) => Some(Answer::refusal(404, "nodes \"n1\" not found")),
-                    _ => Some(Answer::json(&json!({}))),
+                    _ => Some(Answer::json(&available(2))),
                 });
                 let api_server = format!("http://{}", server.address).parse().unwrap();
                 let config = KubernetesConfig { api_server, service_account: "/nowhere".into() };
@@ -112,5 +112,31 @@ fn what_is_withdrawn_is_ours() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_patch_that_was_overtaken_is_no_problem() {
+    run(async {
+        let server = Server::start().await;
+        let (hanging, open) = Answer::stream(&[]);
+        let mut listed = available(1);
+        listed["spec"]["taints"] = tainted(1)["spec"]["taints"].clone();
+        let mut answers = vec![hanging, Answer::json(&list("NodeList", "10", &[listed]))];
+        server.on(NODES, move |asked| match asked.method.as_str() {
+            "PATCH" => Some(Answer::refusal(422, "the test failed: /spec/taints/2/key")),
+            _ => answers.pop(),
+        });
+        let watching = watch_as_n1(&server, None);
+        let view = Rc::clone(&watching.view);
+        let (_ready, readiness) = watch::channel(true);
+        spawn_local(watching.report.run(readiness));
+        until("it was tried again", || patches(&server).len() == 3).await;
+        assert!(view.problems().is_empty(), "{:?}", view.problems());
+        open.send(Piece::Text(format!("{}\n", event("MODIFIED", &available(12))))).unwrap();
+        sleep(Duration::from_millis(500)).await;
+        let tried = patches(&server).len();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(patches(&server).len(), tried, "somebody else has done it");
     });
 }

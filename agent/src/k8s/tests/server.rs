@@ -66,7 +66,9 @@ impl Answer {
     }
 
     pub(super) fn refusal(status: u16, message: &str) -> Self {
-        let value = json!({"kind": "Status", "status": "Failure", "message": message, "reason": "R", "code": status});
+        let reason = if status == 404 { "NotFound" } else { "Other" };
+        let value =
+            json!({"kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": status});
         Self::of(status, value.to_string())
     }
 
