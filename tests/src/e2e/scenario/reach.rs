@@ -82,7 +82,7 @@ pub(super) async fn large(stage: &Stage, cast: &Cast) -> Result<Verdict> {
     let checks = |server: &Server| {
         let ask = |address: &std::net::IpAddr| {
             let to = SocketAddr::new(*address, server.port).to_string();
-            let echo = Echo { to: to.clone(), sizes: vec![1, 0, 8000] };
+            let echo = Echo { to: to.clone(), sizes: vec![64, 0, 8000] };
             let echo = Check::any(format!("{} at {to}, datagrams", server.name), Question::Echo(echo));
             let transfer = Transfer { to: to.clone(), bytes: 1 << 20 };
             [echo, Check::any(format!("{} at {to}, 1 MiB both ways", server.name), Question::Transfer(transfer))]
