@@ -10,11 +10,7 @@ use weft_tests::node::Family;
 use weft_tests::proxy::{Backend, Mode, Protocol, Scene};
 use weft_tests::traffic::meet::Tcp;
 
-in_every_mode!(
-    anybody_asks_a_port_of_a_node,
-    anybody_asks_an_outer_address,
-    a_node_that_serves_alone_shows_the_client,
-);
+in_every_mode!(anybody_asks_a_port_of_a_node, anybody_asks_an_outer_address, a_node_that_serves_alone_shows_the_client,);
 
 /// Who asks, and what they are called.
 fn clients(scene: &Scene) -> [(&'static str, &Netns); 5] {

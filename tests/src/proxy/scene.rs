@@ -64,7 +64,8 @@ impl Scene {
             watch(member.node().netns())?;
         }
         // The world sends to the first node what is for a service.
-        let to_first = |range: &str, family| format!("route add {range} via {}", scene.fabric().member(1).address(family));
+        let to_first =
+            |range: &str, family| format!("route add {range} via {}", scene.fabric().member(1).address(family));
         let routes = [
             to_first("10.96.0.0/16", Family::V4),
             to_first("198.18.96.0/24", Family::V4),
