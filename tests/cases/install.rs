@@ -119,7 +119,8 @@ fn what_somebody_takes_away_or_alters_comes_back() -> Result<()> {
     served.wait_for(whole).context("a plugin that was replaced by an older one")?;
     fs::set_permissions(served.plugin(), fs::Permissions::from_mode(0o600))?;
     served.wait_for(|served| fs::metadata(served.plugin()).is_ok_and(|found| found.mode() & 0o777 == 0o755))?;
-    fs::remove_dir_all(&served.conf)?;
+    // At once: the agent would fill it again while it is being emptied.
+    fs::rename(&served.conf, served.node.dir().join("removed"))?;
     served.wait_for(whole).context("a directory that was removed")?;
     fs::rename(&served.bin, served.node.dir().join("elsewhere"))?;
     fs::create_dir(&served.bin)?;
