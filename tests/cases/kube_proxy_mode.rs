@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::cluster::Cluster;
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::netns::Netns;
-use weft_tests::node::{Attach, Family, bounded};
+use weft_tests::node::{Attach, Family, Node, bounded};
 use weft_tests::proxy::{Mode, Site};
 use weft_tests::{exec, site, wait};
 
@@ -86,5 +86,30 @@ fn a_kube_proxy_that_comes_after_an_agent_of_few_rights_is_found() -> Result<()>
     found("iptables", Duration::from_secs(7))?;
     let shown = node.weft(&["status"])?.text();
     ensure!(shown.contains("kube-proxy, iptables"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn services_that_ipvs_gives_a_node_are_no_addresses_of_its_ports() -> Result<()> {
+    let node = Node::start(Attach::preferred())?;
+    exec::ip_batch(
+        node.netns(),
+        &[
+            "link add other0 type veth peer name far1",
+            "addr add 192.0.2.77/32 dev other0",
+            "link add kube-ipvs0 type veth peer name far0",
+            "addr add 10.96.0.10/32 dev kube-ipvs0",
+            "addr add fd00:10:96::a/128 dev kube-ipvs0 nodad",
+        ],
+    )?;
+    let known = || -> Result<Vec<String>> {
+        let dump = node.weft_json(&["map", "dump", "node_addrs"])?;
+        let entries = dump["entries"].as_array().or_else(|| dump.as_array()).context("no list of entries")?;
+        Ok(entries.iter().filter_map(|entry| entry["address"].as_str()).map(str::to_owned).collect())
+    };
+    let own = || Ok(known()?.iter().any(|address| address == "192.0.2.77"));
+    wait::until("the node's address is known", Duration::from_secs(5), own).with_context(|| format!("{:?}", known()))?;
+    let services = |address: &String| ["10.96.0.10", "fd00:10:96::a"].contains(&address.as_str());
+    ensure!(!known()?.iter().any(services), "{:?}", known()?);
     Ok(())
 }

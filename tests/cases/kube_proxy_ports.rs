@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::fabric::Routing;
-use weft_tests::in_every_mode;
+use weft_tests::{in_every_mode, kernel};
 use weft_tests::netns::Netns;
 use weft_tests::node::Family;
 use weft_tests::proxy::{Backend, Mode, Protocol, Scene};
 use weft_tests::traffic::meet::Tcp;
+use weft_tests::traffic::stream;
 
 in_every_mode!(anybody_asks_a_port_of_a_node, anybody_asks_an_outer_address, a_node_that_serves_alone_shows_the_client,);
 
@@ -52,9 +53,39 @@ fn anybody_asks_a_port_of_a_node(routing: Routing, mode: Mode) -> Result<()> {
     Ok(())
 }
 
+/// IPv4 by iptables alone: kube-proxy has no such ports otherwise.
+#[test]
+fn a_node_asks_a_port_by_its_loopback_address() -> Result<()> {
+    for (routing, mode) in [(Routing::Overlay, Mode::Iptables), (Routing::Native, Mode::Legacy)] {
+        let scene = Scene::set(routing, mode)?;
+        let node = scene.fabric().node(1).netns();
+        kernel::set_sysctl(node, "net/ipv4/conf/all/route_localnet", "1")?;
+        let target = SocketAddr::from(([127, 0, 0, 1], Scene::NODE_PORT));
+        for protocol in Protocol::BOTH {
+            for backend in [Backend::Same, Backend::Far] {
+                let wrong = || format!("{routing:?}, {mode:?}: {protocol} to {backend:?}");
+                scene.publish(Family::V4, &[scene.service(Family::V4, protocol, &[backend])?])?;
+                scene.talk(protocol, backend, node, target).with_context(wrong)?;
+                scene.must_be_tracked().with_context(wrong)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn anybody_asks_an_outer_address(routing: Routing, mode: Mode) -> Result<()> {
     let scene = Scene::set(routing, mode)?;
+    let node = scene.fabric().node(2).netns();
+    let listen = |family| Tcp::listen_at(node, SocketAddr::new(scene.fabric().member(2).address(family), 8443));
+    let older = Family::BOTH.map(|family| -> Result<_> {
+        let listener = listen(family)?;
+        listener.pair(scene.near().netns(), None, listener.address())
+    });
     scene.declare_outer()?;
+    for older in older {
+        let (near, far, met) = older?;
+        stream::both_ways_on(&near, &far, 1 << 20).with_context(|| format!("older than the service: {met:?}"))?;
+    }
     for family in Family::BOTH {
         for protocol in Protocol::BOTH {
             for backend in Backend::ALL {
@@ -72,11 +103,12 @@ fn anybody_asks_an_outer_address(routing: Routing, mode: Mode) -> Result<()> {
             }
         }
         // What else the second node is asked for, its own address among the service's.
-        let node = scene.fabric().node(2).netns();
-        let other = SocketAddr::new(scene.fabric().member(2).address(family), 8443);
+        let listener = listen(family)?;
         for client in [scene.near().netns(), scene.fabric().world()] {
-            Tcp::listen_at(node, other)?.meet(client, other).with_context(|| format!("{other}"))?;
+            listener.meet(client, listener.address()).with_context(|| format!("{:?}", listener.address()))?;
         }
+        scene.talk(Protocol::Udp, Backend::Same, node, scene.endpoint(Backend::Same, family)?)?;
+        scene.must_be_tracked()?;
         let serving = scene.endpoint(Backend::Far, family)?;
         Tcp::listen_at(scene.pod(Backend::Far).netns(), serving)?.meet(scene.near().netns(), serving)?;
     }

@@ -114,7 +114,7 @@ fn a_server_that_is_silent_for_longer_than_anything_waits_changes_nothing() -> R
     put_stranger(cluster.server(), "n9", "10.244.9.0/24")?;
     pods.push(cluster.run_pod(first, "shop", "early").context("a new pod early on")?);
     // Every round of the agent comes by, and every connection is given up.
-    wait::until("the silence is told", Duration::from_secs(60), || {
+    wait::until("the silence is told", Duration::from_secs(120), || {
         Ok(status(first)?["connected"] == false && problems(first)?.iter().any(|one| one.contains("192.0.2.1:6443")))
     })
     .with_context(|| format!("{:?}", problems(first)))?;

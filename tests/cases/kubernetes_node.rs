@@ -51,7 +51,9 @@ fn limits_follow_the_annotations_of_a_pod() -> Result<()> {
     wait::until("a value that is none is named", SOON, named).with_context(|| format!("{:?}", problems(first)))?;
     ensure!(limit()? == Value::Null);
     set("30M")?;
-    wait::until("and put right", SOON, || Ok(limit()? == 30_000_000 && problems(first)?.is_empty())).map(drop)
+    wait::until("and put right", SOON, || Ok(limit()? == 30_000_000 && problems(first)?.is_empty()))
+        .with_context(|| format!("{:?} {:?}", limit(), problems(first)))
+        .map(drop)
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn a_new_token_and_a_new_authority_are_taken_up() -> Result<()> {
     let cluster = Cluster::start(two())?;
     let (server, first) = (cluster.server(), cluster.member(1));
     let well = || Ok(status(first)?["connected"] == true && problems(first)?.is_empty());
+    let said = || format!("{:?}\n{}\n{:#?}", problems(first), first.node().agent_log(), server.log());
     server.replace_token();
     server.drop_connections();
     wait::until("the refused token is told", SOON, || Ok(problems(first)?.iter().any(|one| one.contains("401"))))
@@ -93,16 +94,15 @@ fn a_new_token_and_a_new_authority_are_taken_up() -> Result<()> {
     put_stranger(server, "a", "10.244.77.0/24")?;
     wait::until("the new token is read", 3 * SOON, || knows(first, "a"))?;
     // Each watch comes back in its own time.
-    wait::until("all is well", 3 * SOON, well)?;
+    wait::until("all is well", 3 * SOON, well).with_context(said)?;
 
     server.replace_authority()?;
     server.drop_connections();
     wait::until("the unknown authority is told", SOON, || Ok(!problems(first)?.is_empty()))?;
     cluster.hand_out_account()?;
     put_stranger(server, "b", "10.244.78.0/24")?;
-    wait::until("the new authority is trusted", 3 * SOON, || knows(first, "b"))
-        .with_context(|| format!("{:?}\n{}\n{:#?}", problems(first), first.node().agent_log(), server.log()))?;
-    wait::until("all is well", 3 * SOON, well)?;
+    wait::until("the new authority is trusted", 3 * SOON, || knows(first, "b")).with_context(said)?;
+    wait::until("all is well", 3 * SOON, well).with_context(said)?;
 
     // Ahead of the old one's end, as kubelets do it: it is never refused. That connections broke may be told.
     let log = first.node().agent_log().len();

@@ -41,8 +41,11 @@ pub(crate) enum K8sError {
     #[error("cannot be asked")]
     Request(#[source] Box<kube::Error>),
     /// There is no connection.
-    #[error("cannot be reached")]
+    #[error("cannot be reached where api-server says it is")]
     Unreachable(#[source] Source),
+    /// Its certificate is of another time.
+    #[error("shows a certificate that is not valid now: compare this node's clock with the API server's")]
+    Clock(#[source] Source),
     /// Nothing came.
     #[error("does not answer: nothing came within {seconds} s")]
     Silent {
@@ -55,60 +58,53 @@ pub(crate) enum K8sError {
     /// Not what a server of Kubernetes says.
     #[error("does not answer as Kubernetes does")]
     Garbage(#[source] Source),
-    /// The token is not accepted.
-    #[error("does not accept the service account's token (401): {message}")]
-    Unauthorized {
-        /// Its own words.
-        message: String,
-    },
-    /// The account lacks a right.
-    #[error("refuses (403): {message}; apply weft's ClusterRole and its binding")]
-    Forbidden {
-        /// Its own words.
-        message: String,
-    },
-    /// Another refusal.
-    #[error("answers {code}: {message}")]
+    /// It refuses, and says why.
+    #[error("{}", refusal(*code, message))]
     Refused {
         /// HTTP status.
         code: u16,
         /// Its own words.
         message: String,
     },
+}
+
+impl K8sError {
     /// Asked for what it has forgotten: everything is to be listed again.
-    #[error("has forgotten what was asked for (410): {message}")]
-    Gone {
-        /// Its own words.
-        message: String,
-    },
+    pub(super) const GONE: u16 = 410;
+}
+
+fn refusal(code: u16, message: &str) -> String {
+    match code {
+        401 => format!("does not accept the service account's token (401): {message}"),
+        403 => format!("refuses (403): {message}; apply weft's ClusterRole and its binding"),
+        code => format!("answers {code}: {message}"),
+    }
 }
 
 impl From<Status> for K8sError {
     fn from(Status { code, mut message, .. }: Status) -> Self {
         message.truncate(message.floor_char_boundary(SHOWN));
-        match code {
-            401 => Self::Unauthorized { message },
-            403 => Self::Forbidden { message },
-            410 => Self::Gone { message },
-            code => Self::Refused { code, message },
-        }
+        Self::Refused { code, message }
     }
 }
 
 impl From<kube::Error> for K8sError {
     fn from(error: kube::Error) -> Self {
         match error {
+            // What is an object, and not the one that was asked for, is an empty status to the client.
+            kube::Error::Api(status) if status.code == 0 => Self::Garbage("an object cannot be read".into()),
             kube::Error::Api(status) => (*status).into(),
             kube::Error::SerdeError(source) => Self::Garbage(source.into()),
             kube::Error::FromUtf8(source) => Self::Garbage(source.into()),
-            kube::Error::HyperError(source) => Self::Broken(source.into()),
-            kube::Error::ReadEvents(source) => Self::Broken(source.into()),
+            kube::Error::HyperError(source) => Self::Broken(plain(source.into())),
+            kube::Error::ReadEvents(source) => Self::Broken(plain(source.into())),
             // One client hands on what another, or the way there, has found.
             kube::Error::Service(source) => match source.downcast::<Self>() {
                 Ok(own) => *own,
                 Err(source) => match source.downcast::<kube::Error>() {
                     Ok(inner) => (*inner).into(),
-                    Err(source) => Self::Unreachable(source),
+                    Err(source) if find(&*source, of_another_time) => Self::Clock(source),
+                    Err(source) => Self::Unreachable(plain(source)),
                 },
             },
             other => Self::Request(other.into()),
@@ -126,4 +122,38 @@ impl From<watcher::Error> for K8sError {
             watcher::Error::NoResourceVersion => Self::Garbage(error.into()),
         }
     }
+}
+
+/// Whether an error or one of its sources is such a one.
+fn find(error: &(dyn Error + 'static), such: fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if such(error) {
+            return true;
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            // Its source is the source of what it holds.
+            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+fn of_another_time(error: &(dyn Error + 'static)) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(
+        error.downcast_ref(),
+        Some(rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        ))
+    )
+}
+
+/// Without what rustls tells programmers of connections that just end, as they do when a server restarts.
+fn plain(source: Source) -> Source {
+    let ended = |error: &(dyn Error + 'static)| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    };
+    if find(&*source, ended) { io::Error::other("the connection ended").into() } else { source }
 }

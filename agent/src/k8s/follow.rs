@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -38,6 +38,7 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
     let mut config = watcher::Config::default().page_size(PAGE).timeout(WATCH);
     config.field_selector = audience.fields();
     let mut reflector = Reflector::new(audience);
+    let mut forgotten = false;
     loop {
         // A new one begins with a list.
         let mut events = pin!(watcher(api.clone(), config.clone()));
@@ -51,29 +52,39 @@ pub(super) async fn follow<A: Audience>(server: Arc<ApiServer>, view: Rc<View>, 
                 }
                 () = due(reflector.publish_at) => reflector.publish(),
                 () = due(reflector.relist_at) => break,
-                event = events.next() => match event {
-                    Some(Ok(event)) => reflector.take(event),
-                    Some(Err(error)) => match error.into() {
-                        // Of no concern to anybody.
-                        K8sError::Gone { message } => {
+                event = events.next() => {
+                    let error = match event {
+                        Some(Ok(event)) => {
+                            forgotten &= !matches!(event, Event::InitDone);
+                            reflector.take(event);
+                            continue;
+                        }
+                        Some(Err(error)) => K8sError::from(error),
+                        None => break,
+                    };
+                    // What was granted and failed at once is not to be told in the other order.
+                    if granted.notified().now_or_never().is_some() {
+                        since = Some(Instant::now());
+                    }
+                    match error {
+                        // Of no concern to anybody where a list follows.
+                        K8sError::Refused { code: K8sError::GONE, ref message } if !forgotten => {
                             log::debug!("{:?}: listing again: {message}", A::TOPIC);
+                            forgotten = true;
                             break;
                         }
-                        // Servers restart, and what stands between cuts long connections. If more is wrong, the
-                        // next attempt tells.
-                        error @ K8sError::Broken(_) if since.is_some_and(|since| since.elapsed() >= STOOD) => {
+                        // Servers restart, and what stands between cuts long connections. If more is wrong, the next
+                        // attempt tells.
+                        K8sError::Broken(_) if since.is_some_and(|since| since.elapsed() >= STOOD) => {
                             log::debug!("{:?}: watching again: {}", A::TOPIC, text::chain(&error));
                         }
-                        error => {
-                            view.down(A::TOPIC, text::chain(&error));
-                            // What an event said that could not be read is in the list.
-                            if matches!(error, K8sError::Garbage(_)) {
-                                break;
-                            }
-                        }
-                    },
-                    None => break,
-                },
+                        _ => view.down(A::TOPIC, text::chain(&error)),
+                    }
+                    // What an event said that could not be read is in the list.
+                    if matches!(error, K8sError::Garbage(_)) {
+                        break;
+                    }
+                }
             }
         }
     }

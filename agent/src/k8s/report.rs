@@ -30,6 +30,9 @@ pub(super) const REASON: &str = "WeftIsUp";
 const SEEN: Duration = Duration::from_secs(10);
 /// Whoever changes it back that seldom is not fought with.
 const CALM: Duration = Duration::from_secs(60);
+/// What a patch gets whose object is not as it says.
+const CONFLICT: u16 = 409;
+const UNPROCESSABLE: u16 = 422;
 
 /// What of a node's object the report is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,18 +67,27 @@ impl Report {
             return;
         }
         let mut waits = RETRY.build();
+        let mut overtaken: Option<Instant> = None;
         loop {
             let wrong = self.marks.wait_for(|marks| marks.as_ref().is_some_and(|marks| !marks.are_right())).await;
             let Ok(Some(marks)) = wrong.map(|marks| marks.clone()) else { return };
             let begun = Instant::now();
             let failure = self.mend(&marks).await.err().map(K8sError::from);
+            if let Some(K8sError::Refused { code: CONFLICT | UNPROCESSABLE, .. }) = failure {
+                // Somebody was faster than the watch, which tells soon what there is now.
+                if overtaken.get_or_insert(begun).elapsed() < SEEN {
+                    sleep(waits.next().unwrap_or_default()).await;
+                    continue;
+                }
+            }
             let failed = failure.is_some();
             self.view.reported(failure.map(|error| {
                 format!("cannot report node {} to be ready: the API server {}", self.node_name, text::chain(&error))
             }));
             if !failed {
-                // What was just done comes back by the watch.
-                let _ = timeout(SEEN, self.marks.changed()).await;
+                overtaken = None;
+                // What was just done comes back by the watch, each step by itself.
+                let _ = timeout(SEEN, self.marks.wait_for(|marks| marks.as_ref().is_none_or(Marks::are_right))).await;
                 if begun.elapsed() >= CALM {
                     waits = RETRY.build();
                 }

@@ -9,6 +9,7 @@ use super::addresses;
 use super::links;
 use super::overlay::{self, OverlayDevice, OverlaySpec};
 use super::peer_routes::{self, PeerRoutes, RouteFailure};
+use super::proxy::IPVS_DEVICE;
 use super::tables::{self, Tables, Towards};
 use super::uplinks::{self, Search, Uplinks};
 use super::{Node, NodeError, events};
@@ -20,6 +21,21 @@ impl Node {
     /// No socket or thread is to be had.
     pub fn news(&self) -> Result<watch::Receiver<u64>, NodeError> {
         events::start(self.group)
+    }
+
+    /// The addresses by which the node itself is asked for. In its mode ipvs kube-proxy gives it those of all services
+    /// too, and whoever asks for these does not ask for a port of the node.
+    ///
+    /// # Errors
+    /// A request that the kernel refused.
+    pub async fn own_addresses(&self) -> Result<Vec<IpAddr>, NodeError> {
+        self.worker
+            .run(|socket| {
+                let services = links::by_name(socket, IPVS_DEVICE)?.map(|link| link.index);
+                let found = addresses::all(socket)?.into_iter();
+                Ok(found.filter(|(_, device)| Some(*device) != services).map(|(address, _)| address).collect())
+            })
+            .await
     }
 
     /// The node's links, addresses and default routes.

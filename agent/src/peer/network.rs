@@ -294,7 +294,7 @@ impl Network {
 
     /// By which addresses ports of the node can be asked for.
     async fn learn_addresses(&self) -> Result<(), NetworkError> {
-        let addresses = self.node.addresses().await?;
+        let addresses = self.node.own_addresses().await?;
         self.blocking(move |datapath| datapath.set_node_addresses(&addresses)).await
     }
 

@@ -2,7 +2,7 @@
 
 use weft_abi::{Addr, Peer, PeerFlags, Reason};
 
-use super::{size, tunnelled};
+use super::{size, track, tunnelled};
 use crate::parse::{self, Packet, Protocol};
 use crate::rewrite;
 use crate::skb::{Hop, Mark, Skb};
@@ -27,8 +27,9 @@ pub(crate) fn judge(skb: &mut Skb, packet: &Packet) -> Result<Verdict, Reason> {
                 return Err(Reason::TunnelSpoof);
             }
             match other {
-                // A service, perhaps: what the stack has translated returns through it.
-                Some(peer) if peer.flags & PeerFlags::STACK != 0 => Ok(Verdict::Pass),
+                // A service, perhaps: what the stack has translated returns through it. Somebody with the address of a
+                // service may ask pods too, past the stack, to which the answers would belong to nothing.
+                Some(peer) if peer.flags & PeerFlags::STACK != 0 && !track::is_answer(skb, packet) => Ok(Verdict::Pass),
                 _ => route(skb, packet, Mark::POD),
             }
         }

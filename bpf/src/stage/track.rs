@@ -3,7 +3,7 @@
 use weft_abi::{Flow, FlowFlags, Pod, PodFlags, Tuple};
 
 use super::{about, age, fragment};
-use crate::maps;
+use crate::maps::{self, Live};
 use crate::parse::{self, Kind, Packet, Piece};
 use crate::skb::Skb;
 
@@ -42,6 +42,19 @@ pub(crate) fn read(skb: &mut Skb, packet: &Packet, outbound: bool) -> Option<(Tu
     }
     let tuple = if outbound { transport.outbound(packet) } else { transport.inbound(packet) };
     Some((tuple, transport.flags))
+}
+
+/// Whether a pod's packet that the stack knows nothing of answers one that came past the stack.
+///
+/// A function of its own to the kernel, with its own stack.
+#[inline(never)]
+pub(crate) fn is_answer(skb: &mut Skb, packet: &Packet) -> bool {
+    let Ok(mut transport) = parse::transport(skb, packet) else { return false };
+    if transport.kind == Kind::Error && transport.piece != Piece::Later {
+        return true;
+    }
+    let asked = |flow: Live<Flow>| flow.get().flags & (FlowFlags::INBOUND | FlowFlags::VIA_STACK) == FlowFlags::INBOUND;
+    fragment::complete(packet, &mut transport) && maps::flow(&transport.outbound(packet)).is_some_and(asked)
 }
 
 /// A function of its own to the kernel, with its own stack.

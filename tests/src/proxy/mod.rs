@@ -126,12 +126,14 @@ fn feed(netns: &Netns, program: &str, args: &[&str], text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Counts what the node's stack forwards, and how much of that its connection tracking finds invalid.
+/// Counts what the node's stack forwards, and how much of that its connection tracking finds invalid. Leaves a mark on
+/// all of it (the one by which the kubelet has had packets dropped), as rules of others do.
 pub fn watch(netns: &Netns) -> Result<()> {
     let text = "table inet watch {\n\
                 chain forward {\n\
                 type filter hook forward priority -300;\n\
                 ct state invalid counter comment \"invalid\"\n\
+                meta mark set meta mark or 0x8000\n\
                 counter comment \"all\"\n\
                 }\n\
                 }\n";

@@ -13,13 +13,19 @@ use super::*;
 
 /// A new CA: its certificate in PEM, and a server that shows one of its certificates.
 fn authority(name: &str) -> (String, ServerConfig) {
+    authority_until(name, 2100)
+}
+
+/// The same; the server's certificate is valid until that year.
+fn authority_until(name: &str, year: i32) -> (String, ServerConfig) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.distinguished_name.push(DnType::CommonName, name);
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = ca.self_signed(&ca_key).unwrap().pem();
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    server.not_after = rcgen::date_time_ymd(year, 1, 1);
     let server = server.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
@@ -84,5 +90,20 @@ fn a_new_authority_is_trusted_when_the_account_says_so() {
         assert!(server.asked(NODES).is_empty(), "no token was shown to a stranger");
         write(account.path(), "ca.crt", &second.0);
         until_peers(&watching, &["n2"]).await;
+    });
+}
+
+#[test]
+fn a_certificate_of_another_time_is_the_clocks() {
+    run(async {
+        let (server, account) = (Server::start().await, tempfile::tempdir().unwrap());
+        let (ca, config) = authority_until("ca", 2001);
+        server.encrypt(config);
+        write(account.path(), "ca.crt", &ca);
+        write(account.path(), "token", "t");
+        let watching = watch_as_n1(&server, Some(account.path()));
+        until("it is told", || watching.view.status().problem.is_some()).await;
+        let problem = watching.view.problems().join(" ");
+        assert!(problem.contains("compare this node's clock") && problem.contains("expired"), "{problem}");
     });
 }

@@ -114,3 +114,29 @@ fn what_is_withdrawn_is_ours() {
         }
     });
 }
+
+#[test]
+fn a_patch_that_was_overtaken_is_no_problem() {
+    run(async {
+        let server = Server::start().await;
+        let (hanging, open) = Answer::stream(&[]);
+        let mut listed = available(1);
+        listed["spec"]["taints"] = tainted(1)["spec"]["taints"].clone();
+        let mut answers = vec![hanging, Answer::json(&list("NodeList", "10", &[listed]))];
+        server.on(NODES, move |asked| match asked.method.as_str() {
+            "PATCH" => Some(Answer::refusal(422, "the test failed: /spec/taints/2/key")),
+            _ => answers.pop(),
+        });
+        let watching = watch_as_n1(&server, None);
+        let view = Rc::clone(&watching.view);
+        let (_ready, readiness) = watch::channel(true);
+        spawn_local(watching.report.run(readiness));
+        until("it was tried again", || patches(&server).len() == 3).await;
+        assert!(view.problems().is_empty(), "{:?}", view.problems());
+        open.send(Piece::Text(format!("{}\n", event("MODIFIED", &available(12))))).unwrap();
+        sleep(Duration::from_millis(500)).await;
+        let tried = patches(&server).len();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(patches(&server).len(), tried, "somebody else has done it");
+    });
+}

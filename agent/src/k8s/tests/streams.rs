@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::server::{Answer, Piece, Server, event, list, node, service, standing};
+use super::server::{Answer, Asked, Piece, Server, event, list, node, service, standing};
 use super::*;
 
 fn bookmark(version: &str) -> Value {
@@ -130,10 +130,12 @@ fn garbage_changes_nothing_and_is_told() {
         })
         .await;
         told.dedup();
-        let parts = ["\"Service\" where Node", "as Kubernetes does: expected value", "EOF while parsing", "502"];
+        let parts = ["an object cannot be read", "does: expected value", "EOF while", "\"Service\" where Node", "502"];
         for part in parts {
             assert!(told.iter().any(|problem| problem.contains(part)), "{part}: {told:?}");
         }
+        let watches: Vec<_> = server.asked(NODES).iter().map(Asked::watches).collect();
+        assert_eq!(watches, [false, true, false, false, false, false, false, true], "listed until one can be read");
         until("everything is followed", || watching.view.status().connected).await;
         assert!(!watching.peers.has_changed().unwrap(), "nobody heard of it");
         drop(open);
@@ -212,5 +214,31 @@ fn a_server_that_is_away_takes_nothing_with_it() {
         assert!(problem.contains("http://127.0.0.1:1") && problem.contains("refused"), "{problem}");
         assert_eq!(peer_names(&watching), None);
         assert_eq!(watching.own.borrow().ranges.as_deref().unwrap().len(), 1, "from the last run");
+    });
+}
+
+#[test]
+fn a_server_that_ends_every_watch_is_not_asked_without_pause() {
+    run(async {
+        let server = Server::start().await;
+        let mut lists = standing("NodeList", &[node(1, 1), node(2, 1)]);
+        server.on(NODES, move |asked| if asked.watches() { Some(Answer::events(&[])) } else { lists(asked) });
+        let watching = watch_as_n1(&server, None);
+        until_peers(&watching, &["n2"]).await;
+        sleep(Duration::from_secs(2)).await;
+        // The list, and watches after 0, 0.1, 0.3, 0.7 and 1.5 s or up to twice as many.
+        let asked = server.asked(NODES).len();
+        assert!((5..=11).contains(&asked), "{asked}");
+    });
+}
+
+#[test]
+fn a_server_that_forgets_everything_is_told_of() {
+    run(async {
+        let server = Server::start().await;
+        server.on(NODES, |_| Some(Answer::refusal(410, "too old")));
+        let watching = watch_as_n1(&server, None);
+        until("it is told", || watching.view.status().problem.is_some()).await;
+        assert!(watching.view.problems().join(" ").contains("answers 410: too old"));
     });
 }

@@ -14,7 +14,7 @@ use self::nftables::{FAMILIES, Tables};
 use super::Node;
 
 /// The device that carries services' addresses in the mode `ipvs`.
-const IPVS_DEVICE: &str = "kube-ipvs0";
+pub(super) const IPVS_DEVICE: &str = "kube-ipvs0";
 /// The table of the mode `nftables`.
 const TABLE: &str = "kube-proxy";
 /// Table and chain of the mode `iptables`.
@@ -88,7 +88,8 @@ fn told() -> io::Result<&'static str> {
     let mut stream = TcpStream::connect_timeout(&METRICS, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /proxyMode HTTP/1.0\r\nHost: {METRICS}\r\n\r\n")?;
+    // In one piece: formatted straight into the stream it would leave in several.
+    stream.write_all(format!("GET /proxyMode HTTP/1.0\r\nHost: {METRICS}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER).read_to_string(&mut answer)?;
     mode(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
