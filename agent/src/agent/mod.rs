@@ -17,7 +17,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::{App, serve_health, serve_socket};
-use crate::cluster::{Ranges, become_ready, follow_limits, follow_proxy, local_to};
+use crate::cluster::{Ranges, become_ready, follow_limits, follow_proxy, local_to, spare_unmanaged};
 use crate::config::Config;
 use crate::datapath::{Datapath, DatapathConfig, EventStream};
 use crate::endpoint::{Endpoints, Identity, boot_id};
@@ -229,6 +229,7 @@ fn follow(
         }
     });
     until(stopping, report.run(is_ready));
+    until(stopping, spare_unmanaged(Rc::clone(&endpoints), pods.clone()));
     until(stopping, follow_limits(Rc::clone(&endpoints), pods, Rc::clone(&troubles)));
     until(stopping, follow_proxy(node.clone(), proxy));
     let ranges = Ranges { node, endpoints, own, local, ranged: has_ranges, troubles, cache, known };

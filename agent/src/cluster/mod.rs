@@ -27,6 +27,7 @@ pub(crate) use limits::follow_limits;
 pub(crate) use proxy::follow_proxy;
 pub(crate) use ranges::{Ranges, local_to};
 pub(crate) use ready::become_ready;
+pub(crate) use unmanaged::spare_unmanaged;
 
 /// Pods that a sentence about many of them names.
 const NAMED: usize = 5;

@@ -1,9 +1,33 @@
-//! Pods that another plugin has started: they are left alone, and told of.
+//! Pods that another plugin has started: they are left alone, and told of, and nobody else gets their addresses.
 
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
 use weft_cni::api::UnmanagedPod;
 
-use crate::endpoint::Record;
+use crate::endpoint::{Endpoints, Record};
 use crate::k8s::{Phase, Pods};
+use crate::kernel::Kernel;
+
+/// How often it is looked at without news, as records come and go too.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// Keeps their addresses from new pods for as long as somebody tells of them. Another plugin may have taken them out of
+/// the same ranges, which are the node's.
+pub(crate) async fn spare_unmanaged<K: Kernel>(endpoints: Rc<Endpoints<K>>, mut pods: watch::Receiver<Arc<Pods>>) {
+    loop {
+        let list = Arc::clone(&pods.borrow_and_update());
+        let theirs = unmanaged(&list, &endpoints.records());
+        endpoints.spare(theirs.into_iter().flat_map(|pod| pod.addresses).collect());
+        tokio::select! {
+            news = pods.changed() => if news.is_err() { return },
+            () = sleep(ROUND) => {}
+        }
+    }
+}
 
 /// Running pods with a network of their own that no record tells of.
 pub(super) fn unmanaged(pods: &Pods, records: &[Record]) -> Vec<UnmanagedPod> {

@@ -24,6 +24,11 @@ impl<K: Kernel> Endpoints<K> {
         Ok(())
     }
 
+    /// Keeps new pods from the addresses of those that another plugin started.
+    pub(crate) fn spare(&self, addresses: Vec<IpAddr>) {
+        self.pools.borrow_mut().set_foreign(addresses);
+    }
+
     /// Whether new pods can get addresses.
     pub(crate) fn has_ranges(&self) -> bool {
         self.pools.borrow().has_ranges()

@@ -20,10 +20,10 @@ pub(super) fn text(socket: &Path) -> String {
     if socket != Path::new(DEFAULT_SOCKET) {
         plugin["agentSocket"] = socket.display().to_string().into();
     }
-    // A runtime that knows no `cniVersions` takes `cniVersion`, and not every one knows 1.1.0.
+    // Of 1.1.0 a runtime would ask STATUS every few seconds, and an agent that is away for one of them would make the
+    // kubelet call its node not ready, whose pods lose nothing by that but their services, and in the end themselves.
     let whole = json!({
         "cniVersion": "1.0.0",
-        "cniVersions": ["1.0.0", "1.1.0"],
         "name": "weft",
         "plugins": [plugin],
     });
@@ -132,7 +132,7 @@ mod tests {
     fn the_plugin_takes_the_configuration() {
         let whole: Value = serde_json::from_str(&text(Path::new("/run/x/agent.sock"))).unwrap();
         assert_eq!((&whole["name"], &whole["cniVersion"]), (&json!("weft"), &json!("1.0.0")));
-        assert_eq!(whole["cniVersions"], json!(["1.0.0", "1.1.0"]));
+        assert_eq!(whole["cniVersions"], Value::Null, "nobody is to ask STATUS");
         let capabilities = whole["plugins"][0]["capabilities"].as_object().unwrap();
         assert!(capabilities.values().all(|on| *on == json!(true)), "{capabilities:?}");
     }

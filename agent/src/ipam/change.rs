@@ -25,6 +25,13 @@ impl Pools {
                 pool.resume_after(addr);
             }
         }
+        self.pools.iter_mut().for_each(|pool| pool.set_foreign(&self.foreign));
+    }
+
+    /// Names the addresses of pods that another plugin started, which are leased when nothing else is left.
+    pub(crate) fn set_foreign(&mut self, addresses: Vec<IpAddr>) {
+        self.foreign = addresses;
+        self.pools.iter_mut().for_each(|pool| pool.set_foreign(&self.foreign));
     }
 
     /// Whether the address lies in a range.
@@ -70,6 +77,29 @@ mod tests {
         // The old address is nothing to the pools; its release does no harm.
         pools.release(&first, Duration::ZERO);
         assert_eq!(pools.status(Duration::ZERO)[0].used, 2);
+    }
+
+    #[test]
+    fn foreign_pods_keep_their_addresses_in_ranges_that_come_later() {
+        let mut pools = Pools::new(&[]);
+        pools.set_foreign(ips(&["10.1.0.2"]));
+        pools.set_ranges(&nets(&["10.1.0.0/29"]), None);
+        assert_eq!(pools.lease(Request::default(), Duration::ZERO).unwrap(), ips(&["10.1.0.3"]));
+        pools.set_foreign(ips(&["10.1.0.4"]));
+        assert_eq!(pools.lease(Request::default(), Duration::ZERO).unwrap(), ips(&["10.1.0.5"]));
+    }
+
+    #[test]
+    fn addresses_of_foreign_pods_are_the_last_resort() {
+        let mut pools = Pools::new(&nets(&["10.0.0.0/29"]));
+        pools.set_foreign(ips(&["10.0.0.2", "10.0.0.1", "10.9.0.1"]));
+        assert_eq!(pools.status(Duration::ZERO)[0].capacity, 5);
+        for rest in ["10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2"] {
+            assert_eq!(pools.lease(Request::default(), Duration::ZERO).unwrap(), ips(&[rest]));
+        }
+        assert!(pools.lease(Request::default(), Duration::ZERO).is_err());
+        pools.set_foreign(Vec::new());
+        assert_eq!(pools.status(Duration::ZERO)[0].used, 5, "what is leased is no longer theirs");
     }
 
     #[test]

@@ -22,6 +22,8 @@ enum Taken {
     Node,
     Leased,
     Resting,
+    /// A pod has it that another plugin started.
+    Foreign,
 }
 
 /// Why an address could not be claimed.
@@ -72,9 +74,18 @@ impl Pool {
             match self.taken.get(&number) {
                 Some(Taken::Fixed(_) | Taken::Leased | Taken::Node) => continue,
                 Some(Taken::Resting) => self.resting.retain(|(_, resting)| *resting != number),
-                None => {}
+                Some(Taken::Foreign) | None => {}
             }
             self.taken.insert(number, Taken::Node);
+        }
+    }
+
+    /// Names the addresses of pods that are none of ours anew: they are leased when nothing else is left, as a list that is
+    /// out of date must not stop a node.
+    pub(super) fn set_foreign(&mut self, addresses: &[IpAddr]) {
+        self.taken.retain(|_, taken| *taken != Taken::Foreign);
+        for addr in addresses.iter().filter(|addr| self.cidr.contains(*addr)) {
+            self.taken.entry(number(*addr)).or_insert(Taken::Foreign);
         }
     }
 
@@ -91,7 +102,7 @@ impl Pool {
             Some(Taken::Fixed(what)) => return Err(Refusal::Reserved(what)),
             Some(Taken::Node) => return Err(Refusal::Reserved("an address of the node itself")),
             Some(Taken::Resting) => self.resting.retain(|(_, resting)| *resting != number),
-            None => {}
+            Some(Taken::Foreign) | None => {}
         }
         self.taken.insert(number, Taken::Leased);
         self.leased += 1;
@@ -99,10 +110,10 @@ impl Pool {
     }
 
     /// Leases an address inside one of `spans`: the next free one behind the cursor, or when there is none the one
-    /// that rested longest. `now` never goes backwards.
+    /// that rested longest, then one that is foreign. `now` never goes backwards.
     pub(super) fn lease(&mut self, spans: &[Span], now: Duration) -> Option<IpAddr> {
         self.wake(now);
-        let number = self.find_free(spans).or_else(|| self.find_resting(spans))?;
+        let number = self.find_free(spans).or_else(|| self.find_resting(spans)).or_else(|| self.find_foreign(spans))?;
         self.cursor = number.saturating_add(1);
         let addr = address(number, self.cidr.addr());
         self.claim(addr).ok().map(|()| addr)
@@ -177,6 +188,11 @@ impl Pool {
     fn find_resting(&self, spans: &[Span]) -> Option<u128> {
         let mut numbers = self.resting.iter().map(|(_, number)| *number);
         numbers.find(|number| spans.iter().any(|span| span.contains(*number)))
+    }
+
+    fn find_foreign(&self, spans: &[Span]) -> Option<u128> {
+        let foreign = self.taken.iter().filter(|(_, taken)| **taken == Taken::Foreign);
+        foreign.map(|(number, _)| *number).find(|number| spans.iter().any(|span| span.contains(*number)))
     }
 }
 

@@ -46,12 +46,13 @@ pub(crate) enum IpamError {
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(super) pools: Vec<Pool>,
+    pub(super) foreign: Vec<IpAddr>,
 }
 
 impl Pools {
     /// A pool for each of these ranges, which do not overlap.
     pub(crate) fn new(cidrs: &[IpNet]) -> Self {
-        Self { pools: cidrs.iter().copied().map(Pool::new).collect() }
+        Self { pools: cidrs.iter().copied().map(Pool::new).collect(), foreign: Vec::new() }
     }
 
     /// Names the node's own addresses, which no pod gets.
