@@ -108,7 +108,8 @@ fn services_that_ipvs_gives_a_node_are_no_addresses_of_its_ports() -> Result<()>
         Ok(entries.iter().filter_map(|entry| entry["address"].as_str()).map(str::to_owned).collect())
     };
     let own = || Ok(known()?.iter().any(|address| address == "192.0.2.77"));
-    wait::until("the node's address is known", Duration::from_secs(5), own).with_context(|| format!("{:?}", known()))?;
+    wait::until("the node's address is known", Duration::from_secs(5), own)
+        .with_context(|| format!("{:?}", known()))?;
     let services = |address: &String| ["10.96.0.10", "fd00:10:96::a"].contains(&address.as_str());
     ensure!(!known()?.iter().any(services), "{:?}", known()?);
     Ok(())

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::fabric::Routing;
-use weft_tests::{in_every_mode, kernel};
 use weft_tests::netns::Netns;
 use weft_tests::node::Family;
 use weft_tests::proxy::{Backend, Mode, Protocol, Scene};
 use weft_tests::traffic::meet::Tcp;
 use weft_tests::traffic::stream;
+use weft_tests::{in_every_mode, kernel};
 
 in_every_mode!(anybody_asks_a_port_of_a_node, anybody_asks_an_outer_address, a_node_that_serves_alone_shows_the_client,);
 

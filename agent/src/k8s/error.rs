@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use kube::core::Status;
 use kube::runtime::watcher;
 
-/// Bytes of what a server says that are shown; a page of HTML has more.
+/// Of what a server says so many characters are shown; a page of HTML has more.
 const SHOWN: usize = 300;
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -82,9 +82,8 @@ fn refusal(code: u16, message: &str) -> String {
 }
 
 impl From<Status> for K8sError {
-    fn from(Status { code, mut message, .. }: Status) -> Self {
-        message.truncate(message.floor_char_boundary(SHOWN));
-        Self::Refused { code, message }
+    fn from(Status { code, message, .. }: Status) -> Self {
+        Self::Refused { code, message: message.chars().take(SHOWN).collect() }
     }
 }
 

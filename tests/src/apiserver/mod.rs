@@ -197,7 +197,7 @@ impl ApiServer {
             let was = state.store.get(&key).map_err(|refusal| anyhow!("{}", refusal.json()))?.json();
             let mut json = was.clone();
             job(&mut json);
-            state.store.replace(key, Some(was), json);
+            state.store.replace(key, Some(&was), json);
             Ok(())
         })
     }

@@ -105,18 +105,18 @@ impl Store {
     /// Puts an object in place of whatever is there; one that says nothing new makes no new version.
     pub(super) fn put(&mut self, key: Key, json: Value) -> Arc<Object> {
         let was = self.objects.get(&key).map(|old| old.json());
-        self.replace(key, was, json)
+        self.replace(key, was.as_ref(), json)
     }
 
     /// The same for one who has read what is there.
-    pub(super) fn replace(&mut self, key: Key, was: Option<Value>, mut json: Value) -> Arc<Object> {
+    pub(super) fn replace(&mut self, key: Key, was: Option<&Value>, mut json: Value) -> Arc<Object> {
         let old = self.objects.get(&key).cloned();
         let metadata = fields(&mut json["metadata"]);
         metadata.insert("name".into(), key.name.clone().into());
         if key.kind.namespaced {
             metadata.insert("namespace".into(), key.namespace.clone().into());
         }
-        if let Some(was) = &was {
+        if let Some(was) = was {
             for name in ["uid", "creationTimestamp", "resourceVersion"] {
                 metadata.insert(name.into(), was["metadata"][name].clone());
             }
@@ -128,7 +128,7 @@ impl Store {
         }
         json["kind"] = key.kind.kind.into();
         json["apiVersion"] = key.kind.api_version().into();
-        if let (Some(old), Some(was)) = (&old, &was)
+        if let (Some(old), Some(was)) = (&old, was)
             && *was == json
         {
             return Arc::clone(old);

@@ -179,7 +179,7 @@ mod tests {
         let status = json!({ "observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0 });
         set.status = Some(serde_json::from_value(status).unwrap());
         let good = pod("x", "a", "True");
-        assert_eq!(wrong(&set, &[good.clone()], &nodes), ["weft has 1 pods for 2 nodes"]);
+        assert_eq!(wrong(&set, std::slice::from_ref(&good), &nodes), ["weft has 1 pods for 2 nodes"]);
         let bad = pod("y", "b", "False");
         assert_eq!(wrong(&set, &[good.clone(), bad], &nodes), ["pod y of weft on b is not ready: Running"]);
         let both = [good, pod("y", "b", "True")];
