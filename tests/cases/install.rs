@@ -14,8 +14,9 @@ use weft_tests::pod::Pod;
 use weft_tests::runtime::Network;
 use weft_tests::{exec, kernel, need, wait};
 
-/// How long after it was touched a file may be as it should not be.
-const SECOND: Duration = Duration::from_secs(1);
+/// How long after it was touched a file may be as it should not be: the agent looks at once, and twice a second, but
+/// brings what it writes to the disk before anybody sees it, and that takes a second by itself on a disk that builds use.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A node whose agent serves a container runtime.
 struct Served {
@@ -63,7 +64,7 @@ impl Served {
     fn wait_for(&self, mut good: impl FnMut(&Self) -> bool) -> Result<Duration> {
         let begun = Instant::now();
         while !good(self) {
-            ensure!(begun.elapsed() < wait::patience(SECOND), "not within a second:\n{}", self.node.agent_log());
+            ensure!(begun.elapsed() < wait::patience(SOON), "not within {SOON:?}:\n{}", self.node.agent_log());
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(begun.elapsed())
@@ -99,7 +100,7 @@ fn a_runtime_joins_a_pod_by_what_the_agent_wrote() -> Result<()> {
 }
 
 #[test]
-fn what_somebody_takes_away_or_alters_comes_back_within_a_second() -> Result<()> {
+fn what_somebody_takes_away_or_alters_comes_back() -> Result<()> {
     let served = Served::started()?;
     let text = fs::read(served.conflist())?;
     let plugin = fs::read(served.plugin())?;
@@ -118,7 +119,8 @@ fn what_somebody_takes_away_or_alters_comes_back_within_a_second() -> Result<()>
     served.wait_for(whole).context("a plugin that was replaced by an older one")?;
     fs::set_permissions(served.plugin(), fs::Permissions::from_mode(0o600))?;
     served.wait_for(|served| fs::metadata(served.plugin()).is_ok_and(|found| found.mode() & 0o777 == 0o755))?;
-    fs::remove_dir_all(&served.conf)?;
+    // At once: the agent would fill it again while it is being emptied.
+    fs::rename(&served.conf, served.node.dir().join("removed"))?;
     served.wait_for(whole).context("a directory that was removed")?;
     fs::rename(&served.bin, served.node.dir().join("elsewhere"))?;
     fs::create_dir(&served.bin)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::chown;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -112,6 +113,8 @@ fn nothing_is_left(attach: Attach) -> Result<()> {
     ensure!(after[0].len() > before[0].len() + 5, "what an agent leaves is not seen: {:?}", after[0]);
 
     for (member, before) in members.into_iter().zip(&before) {
+        // As those have it who unpacked the plugins there.
+        chown(&joined(member)?.bin_dir, Some(1001), Some(1001))?;
         let cleaned = clean_up(&cluster, member)?;
         ensure!(cleaned.status.success(), "{}", cleaned.complaint());
         let left: Vec<_> = found(member)?.difference(before).cloned().collect();

@@ -181,6 +181,14 @@ fn the_agent_takes_the_shipped_settings() -> Result<()> {
         let path = path.display().to_string();
         mounted.iter().any(|mount| mount["mountPath"] == path.as_str() && mount.get("readOnly").is_none())
     };
+    // What `weft-agent init` checks settings against, and writes to, is where the agent has it.
+    let init = &daemon_set["spec"]["template"]["spec"]["initContainers"][0];
+    let mounted_first = init["volumeMounts"].as_array().context("no mounts")?;
+    for name in ["config", "bpffs", "cgroup", "cni-bin"] {
+        let path =
+            |mounts: &[Value]| mounts.iter().find(|mount| mount["name"] == name).map(|one| one["mountPath"].clone());
+        ensure!(path(mounted_first).is_some() && path(mounted_first) == path(mounted), "{name} of the init container");
+    }
     let install = config.install.context("nothing to install")?;
     for path in [Some(config.proc_dir.join("sys/net")), Some(config.run_dir), install.bin_dir, install.conf_dir] {
         let path = path.context("not set")?;

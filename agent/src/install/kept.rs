@@ -43,7 +43,7 @@ pub(super) enum KeptError {
     Orphaned { path: PathBuf },
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => ": mount it writable, or name another directory",
         io::ErrorKind::PermissionDenied => ": make its directory root's, or grant CAP_DAC_OVERRIDE",

@@ -8,12 +8,12 @@ use crate::config::InstallConfig;
 use crate::run_dir::RunDir;
 
 use super::conflist::{self, NAME, PLUGIN};
-use super::kept::same;
+use super::kept::{remedy, same};
 use super::round::beside_us;
 
 /// A file that is ours could not be removed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot remove {}", path.display())]
+#[error("cannot remove {}{}", path.display(), remedy(source))]
 pub(crate) struct RemovalError {
     path: PathBuf,
     source: io::Error,
