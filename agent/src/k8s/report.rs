@@ -27,7 +27,9 @@ pub(super) const UNAVAILABLE: &str = "NetworkUnavailable";
 pub(super) const NOT_READY: &str = "weft.dev/agent-not-ready";
 pub(super) const REASON: &str = "WeftIsUp";
 /// How soon the watch tells of a change that was made; then it is looked at again.
-const SEEN: Duration = Duration::from_secs(10);
+const SEEN: Duration = Duration::from_secs(1);
+/// For how long somebody may be faster than the watch.
+const OVERTAKEN: Duration = Duration::from_secs(10);
 /// Whoever changes it back that seldom is not fought with.
 const CALM: Duration = Duration::from_secs(60);
 /// What a patch gets whose object is not as it says.
@@ -75,7 +77,7 @@ impl Report {
             let failure = self.mend(&marks).await.err().map(K8sError::from);
             if let Some(K8sError::Refused { code: CONFLICT | UNPROCESSABLE, .. }) = failure {
                 // Somebody was faster than the watch, which tells soon what there is now.
-                if overtaken.get_or_insert(begun).elapsed() < SEEN {
+                if overtaken.get_or_insert(begun).elapsed() < OVERTAKEN {
                     sleep(waits.next().unwrap_or_default()).await;
                     continue;
                 }
