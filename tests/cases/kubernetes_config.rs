@@ -76,7 +76,10 @@ impl Mounted {
     }
 }
 
-const MISTAKES: [(&[(&str, &str)], &[&str]); 5] = [
+/// Settings that are wrong, and what is said of them.
+type Mistake = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const MISTAKES: [Mistake; 5] = [
     (&[("mtuu", "1400")], &["\"mtuu\"", "\"mtu\""]),
     (&[("mtu", "large")], &["mtu", "'large'"]),
     (&[("direct-node-routes", "true")], &["direct-node-routes", "routing = native"]),
