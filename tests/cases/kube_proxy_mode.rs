@@ -14,7 +14,7 @@ use weft_tests::node::{Attach, Family, Node, bounded};
 use weft_tests::proxy::{Mode, Site};
 use weft_tests::{exec, site, wait};
 
-/// What the DaemonSet grants.
+/// What the `DaemonSet` grants.
 const GRANTED: [&str; 4] = ["bpf", "net_admin", "net_raw", "perfmon"];
 
 fn must_be(netns: &Netns, mode: &str, evidence: &[&str]) -> Result<()> {
