@@ -1,6 +1,7 @@
 //! Two nodes with kube-proxy's rules, and pods on both.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -28,6 +29,7 @@ pub struct Scene {
     far: Pod,
     cluster: Cluster,
     mode: Mode,
+    next_port: AtomicU16,
 }
 
 /// Who serves, as the pod [`Scene::near`] sees it.
@@ -59,7 +61,7 @@ impl Scene {
         let cluster = Cluster::start(Layout::new(routing, Attach::preferred()).nodes(2))?;
         let pod = |number, name| cluster.pod(cluster.member(number), "shop", name);
         let (near, same, far) = (pod(1, "near")?, pod(1, "same")?, pod(2, "far")?);
-        let scene = Self { near, same, far, cluster, mode };
+        let scene = Self { near, same, far, cluster, mode, next_port: AtomicU16::new(Self::NODE_PORT + 1) };
         for member in scene.fabric().members() {
             watch(member.node().netns())?;
         }
@@ -213,13 +215,21 @@ impl Scene {
             Protocol::Udp => {
                 let socket = meet::udp_socket(server, at)?;
                 // Fragments wider than the pod's link are answered with "too big", and come smaller after that.
-                let large = || meet::udp(client, &socket, target, 4000);
-                large().or_else(|_| large()).context("fragments")?;
-                meet::udp(client, &socket, target, 100)?
+                let meet = |size| meet::udp_from(&self.fresh(client, family)?, &socket, target, size);
+                meet(4000).or_else(|_| meet(4000)).context("fragments")?;
+                meet(100)?
             }
         };
         ensure!(met.peer == target, "{target} answered as {}", met.peer);
         Ok(met)
+    }
+
+    /// A socket at a port that no other had: kube-proxy forgets the UDP flows to pods that serve no more, and here
+    /// connection tracking would still send a port that comes again to the pod of the last time.
+    fn fresh(&self, client: &Netns, family: Family) -> Result<UdpSocket> {
+        let any: IpAddr = if family == Family::V4 { [0; 4].into() } else { [0_u16; 8].into() };
+        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+        meet::udp_socket(client, SocketAddr::new(any, port))
     }
 
     /// What the stacks of both nodes have forwarded so far.
