@@ -97,7 +97,7 @@ fn condition_and_taint_say_that_the_network_is_up_and_leave_the_others() -> Resu
             { "key": TAINT, "effect": "NoExecute" },
         ]);
     })?;
-    wait::until("both are put right again", SOON, || {
+    wait::until("both are put right again", AGAIN, || {
         let keys = taints(&cluster)?;
         let condition = condition(&cluster, "NetworkUnavailable")?;
         Ok(condition["status"] == "False" && keys == ["example.com/new", "example.com/dedicated"])

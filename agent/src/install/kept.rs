@@ -73,7 +73,9 @@ impl Kept {
             return Ok(false);
         }
         self.write()?;
-        self.right = stamp(&self.path());
+        // Somebody may have altered it before it was looked at again.
+        let now = stamp(&self.path());
+        self.right = if self.is_right()? { now } else { None };
         Ok(true)
     }
 
