@@ -159,10 +159,11 @@ fn many(bench: &Bench, figures: &mut Figures) -> Result<()> {
         anyhow::Ok((used, beats))
     })?;
     let rate = number(beats.into()) / number(seconds + 1);
-    ensure!(rate > 0.95 * f64::from(BEATS_A_SECOND), "the API server told of {rate:.1} heartbeats a second alone");
+    // An unoptimised server does not tell of all in time: each heartbeat costs the agent the same.
+    let share = millis(used) / number(seconds) * f64::from(BEATS_A_SECOND) / rate;
     let name = format!("processor time at {BEATS_A_SECOND} heartbeats a second");
-    let share = millis(used) / Duration::from_secs(seconds).as_secs_f64();
     figures.aim(name, share, "ms/s", Target::AtMost(10.0));
+    figures.note("heartbeats a second that came for this", rate, "");
     figures.note(format!("RSS after {beats} heartbeats"), resident(pid)?, "MiB");
     Ok(())
 }
