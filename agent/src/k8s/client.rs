@@ -9,23 +9,22 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use hyper::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, Client, ConfigExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tower::{Layer, service_fn};
+use tower_http::timeout::TimeoutBody;
 
 use crate::config::KubernetesConfig;
 
 use super::K8sError;
+use super::error::QUIET;
 
 /// How long an answer may take to begin. A busy server needs ten seconds.
 const ANSWER: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(15);
-/// How long an answer may pause. Servers send a bookmark about every minute.
-const QUIET: Duration = Duration::from_secs(90);
 /// A server that vanished without a word is found out after 20 + 3 * 5 s: tcp(7).
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -104,13 +103,14 @@ impl ApiServer {
 
     /// Token and CA are read anew each time, so a rotated one is used at once; requests are few, and to read two small
     /// files in memory costs less than to know when they change.
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, K8sError> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<TimeoutBody<Body>>, K8sError> {
         request.headers_mut().insert(USER_AGENT, AGENT);
         if let Some(token) = self.token()? {
             request.headers_mut().insert(AUTHORIZATION, token);
         }
         let answer = timeout(ANSWER, self.trusting()?.send(request)).await;
-        Ok(answer.map_err(|_| K8sError::Silent { seconds: ANSWER.as_secs() })??)
+        let response = answer.map_err(|_| K8sError::Silent { seconds: ANSWER.as_secs() })??;
+        Ok(response.map(|body| TimeoutBody::new(QUIET, body)))
     }
 
     fn encrypted(&self) -> bool {
@@ -156,14 +156,12 @@ impl ApiServer {
         // As kube makes its own, which does not look after connections.
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
         tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         let tls = config.rustls_https_connector_with_connector(tcp);
-        let mut tls = TimeoutConnector::new(tls.map_err(|source| K8sError::Trust { path, source: source.into() })?);
-        tls.set_connect_timeout(Some(CONNECT));
-        tls.set_read_timeout(Some(QUIET));
-        tls.set_reset_reader_on_write(true);
+        let tls = tls.map_err(|source| K8sError::Trust { path, source: source.into() })?;
         let http = legacy::Client::builder(TokioExecutor::new()).build(tls);
         let client = Client::new(config.base_uri_layer().layer(http), "default");
         *trusting = Some(Trusting { ca, client: client.clone() });

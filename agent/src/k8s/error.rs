@@ -3,12 +3,16 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kube::core::Status;
 use kube::runtime::watcher;
+use tower_http::timeout::TimeoutError;
 
 /// Of what a server says so many characters are shown; a page of HTML has more.
 const SHOWN: usize = 300;
+/// How long an answer may pause. Servers send a bookmark about every minute.
+pub(super) const QUIET: Duration = Duration::from_secs(90);
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -71,6 +75,13 @@ pub(crate) enum K8sError {
 impl K8sError {
     /// Asked for what it has forgotten: everything is to be listed again.
     pub(super) const GONE: u16 = 410;
+
+    fn broken(source: Source) -> Self {
+        if find(&*source, |error| error.is::<TimeoutError>()) {
+            return Self::Silent { seconds: QUIET.as_secs() };
+        }
+        Self::Broken(plain(source))
+    }
 }
 
 fn refusal(code: u16, message: &str) -> String {
@@ -95,8 +106,8 @@ impl From<kube::Error> for K8sError {
             kube::Error::Api(status) => (*status).into(),
             kube::Error::SerdeError(source) => Self::Garbage(source.into()),
             kube::Error::FromUtf8(source) => Self::Garbage(source.into()),
-            kube::Error::HyperError(source) => Self::Broken(plain(source.into())),
-            kube::Error::ReadEvents(source) => Self::Broken(plain(source.into())),
+            kube::Error::HyperError(source) => Self::broken(source.into()),
+            kube::Error::ReadEvents(source) => Self::broken(source.into()),
             // One client hands on what another, or the way there, has found.
             kube::Error::Service(source) => match source.downcast::<Self>() {
                 Ok(own) => *own,
