@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::api::{App, serve_health, serve_socket};
 use crate::cluster::{Ranges, become_ready, follow_limits, follow_proxy, local_to, spare_unmanaged};
 use crate::config::Config;
-use crate::datapath::{Datapath, DatapathConfig, EventStream};
+use crate::datapath::{Datapath, DatapathConfig, EventStream, trim_heap};
 use crate::endpoint::{Endpoints, Identity, boot_id};
 use crate::flow::{Collector, Parking};
 use crate::install::Keeper;
@@ -134,6 +134,7 @@ impl Agent {
             kernel_release: read_line(Path::new("/proc/sys/kernel/osrelease")),
             started,
         });
+        trim_heap();
         Ok(Self {
             app,
             events,

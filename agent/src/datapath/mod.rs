@@ -52,7 +52,7 @@ pub(crate) use events::ParkedStream;
 pub use hook::Device;
 pub(crate) use hook::device_name;
 pub use peers::{Home, PeerRange, Tunnel};
-pub(crate) use plain::FrameSocket;
+pub(crate) use plain::{FrameSocket, trim_heap};
 pub(crate) use probe::{kernel, limits_memory, on_bpffs, tcx};
 pub(crate) use rehearsal::{Rehearsal, rehearse};
 

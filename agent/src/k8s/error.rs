@@ -77,7 +77,7 @@ impl K8sError {
     pub(super) const GONE: u16 = 410;
 
     fn broken(source: Source) -> Self {
-        if find(&*source, |error| error.is::<TimeoutError>()) {
+        if find(&*source, paused) {
             return Self::Silent { seconds: QUIET.as_secs() };
         }
         Self::Broken(plain(source))
@@ -148,6 +148,10 @@ fn find(error: &(dyn Error + 'static), such: fn(&(dyn Error + 'static)) -> bool)
         };
     }
     false
+}
+
+fn paused(error: &(dyn Error + 'static)) -> bool {
+    error.is::<TimeoutError>()
 }
 
 fn of_another_time(error: &(dyn Error + 'static)) -> bool {

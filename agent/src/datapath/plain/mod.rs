@@ -8,6 +8,8 @@ mod table;
 use std::io;
 
 use aya::maps::{MapData, RingBuf};
+#[cfg(target_env = "gnu")]
+use nix::libc;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use frames::FrameSocket;
@@ -35,6 +37,16 @@ pub(super) fn watch(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapDat
     // SAFETY: the ring buffer owns its map's descriptor, has no means to close or change it, and stays inside the
     // result until that is dropped.
     Ok(unsafe { AsyncFd::register(ring) }?)
+}
+
+/// Gives back the memory that is free: to load programs takes megabytes that are not needed again, and the allocator
+/// keeps them otherwise.
+pub(crate) fn trim_heap() {
+    // SAFETY: it takes no pointer, and holds the allocator's own locks while it works.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 #[cfg(test)]
