@@ -43,11 +43,10 @@ fn bits(rate: u64) -> Result<f64> {
     Ok(u32::try_from(rate)?.into())
 }
 
-/// Headers take up to 5 percent of what is counted, and a busy machine far more of so short a time: what is to hold is
-/// the upper bound, and the figures below it are those of the bench.
+/// Headers take up to 5 percent of what is counted, and a busy machine some more of so short a time.
 fn must_hold(what: &str, reached: f64, rate: u64) -> Result<()> {
     let ratio = reached / bits(rate)?;
-    ensure!((0.6..1.02).contains(&ratio), "{what}: {ratio:.3} of {rate} bit/s");
+    ensure!((0.85..1.02).contains(&ratio), "{what}: {ratio:.3} of {rate} bit/s");
     Ok(())
 }
 

@@ -41,7 +41,7 @@ fn holds(settings: Settings, method: &str) -> Result<()> {
         let (there, here) = (pod.address(Family::V4)?, other.address(Family::V4)?);
         let offered = 1.5 * rate as f64;
         // Datagrams of 100 Mbit/s are about what an emulated processor can send.
-        let least = if rate > 10_000_000 { 0.6 } else { 0.7 };
+        let least = if rate > 10_000_000 { 0.7 } else { 0.9 };
         let figures = [
             ("TCP in", flood::tcp(other.netns(), pod.netns(), there, ONE)?),
             ("TCP out", flood::tcp(pod.netns(), other.netns(), here, ONE)?),
