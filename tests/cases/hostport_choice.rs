@@ -134,7 +134,7 @@ fn a_port_that_a_process_of_the_node_has_stays_its_own(attach: Attach) -> Result
             process.must_answer(client, target).context("a process of the node has the port")?;
         }
         server.must_answer(node.netns(), (publish::loopback(family), HOST_PORT).into())?;
-        drop(process);
+        meet::let_go(node.netns(), HOST_PORT, process)?;
         for client in clients {
             server.must_answer(client, target).context("the process has gone")?;
         }
@@ -146,7 +146,7 @@ fn a_port_that_a_process_of_the_node_has_stays_its_own(attach: Attach) -> Result
         let asking = meet::udp_socket(node.netns(), target)?;
         let met = meet::udp_from(&asking, &world.udp, there, 100).context("UDP from that port")?;
         ensure!(met.seen == target, "{met:?}");
-        drop(asking);
+        meet::let_go(node.netns(), HOST_PORT, asking)?;
         // A pod's flow out into the world that keeps that very port.
         let (_, _, met) =
             world.tcp.pair(other.netns(), Some(HOST_PORT), there).context("a pod's flow from that port")?;

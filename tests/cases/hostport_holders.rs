@@ -9,6 +9,7 @@ use weft_tests::node::{Attach, Family, Node};
 use weft_tests::pod::{Pod, Sandbox};
 use weft_tests::publish::{self, HOST_PORT, Published, Server, mapping};
 use weft_tests::storm;
+use weft_tests::traffic::meet;
 
 use super::doomed;
 
@@ -89,7 +90,7 @@ fn a_listening_process_is_named() -> Result<()> {
             let other = mapping(HOST_PORT, 80, if protocol == "tcp" { "udp" } else { "tcp" });
             let pod = Pod::attach(&node, &publish::asking(&node.network(), &[other]))?;
             pod.del(&node)?;
-            drop(holder);
+            meet::let_go(node.netns(), HOST_PORT, holder)?;
             let pod = Pod::attach(&node, &publish::asking(&node.network(), &wanted)).context("it has gone")?;
             pod.del(&node)?;
         }

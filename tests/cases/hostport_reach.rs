@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::fabric::{Fabric, Layout, Routing};
 use weft_tests::node::{Attach, Family};
 use weft_tests::publish::{self, CONTAINER_PORT, HOST_PORT, Published, Server};
-use weft_tests::traffic::datagram;
+use weft_tests::traffic::{datagram, meet};
 use weft_tests::{exec, on_both_routings, on_every_fabric, wait};
 
 use super::set;
@@ -142,7 +142,7 @@ fn without_cgroups_the_node_s_own_addresses_still_serve(routing: Routing, attach
 
 fn where_nobody_listens_clients_are_refused(routing: Routing, attach: Attach) -> Result<()> {
     let (fabric, Published { pod, server }) = set(routing, attach)?;
-    drop(server);
+    meet::let_go(pod.netns(), CONTAINER_PORT, server)?;
     let other = fabric.node(1).pod()?;
     for family in Family::BOTH {
         let [uplink, _] = addresses(&fabric, family);
@@ -178,7 +178,7 @@ fn a_pod_s_own_loopback_stays_its_own(routing: Routing, attach: Attach) -> Resul
         for family in Family::BOTH {
             own.must_answer(netns, (publish::loopback(family), HOST_PORT).into())?;
         }
-        drop(own);
+        meet::let_go(netns, HOST_PORT, own)?;
         server.must_not_answer(netns, (publish::loopback(Family::V4), HOST_PORT).into())?;
     }
     Ok(())

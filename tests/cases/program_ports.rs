@@ -13,6 +13,7 @@ use weft_tests::program::underlay::{
     LINK, Underlay, delivered, must_equal, neighbour, node, pod, router, tuple, world,
 };
 use weft_tests::program::{Action, Hook, IFINDEX, Outcome, Programs};
+use weft_tests::traffic::meet;
 
 /// What is asked for at the node, and what the pod listens on.
 pub(super) const ASKED: u16 = 8080;
@@ -234,7 +235,7 @@ fn a_socket_of_the_node_keeps_its_port() -> Result<()> {
             let asked = request(kind, family);
             must_stay(&underlay.comes(asked.frame())?, &asked)?;
         }
-        drop(sockets);
+        meet::let_go(underlay.programs.netns().context("no namespace")?, ASKED, sockets)?;
         let asked = request(Kind::Udp, family);
         must_deliver(&underlay.comes(asked.frame())?, &asked)?;
     }

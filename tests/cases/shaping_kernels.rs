@@ -7,7 +7,7 @@ use weft_tests::node::{Family, Node, Settings};
 use weft_tests::site::Site;
 use weft_tests::traffic::flood;
 
-use super::{ONE, TIME, limited};
+use super::{ONE, TIME, limited, must_be_within};
 
 /// Bits a second.
 const RATES: [u64; 3] = [1_000_000, 10_000_000, 100_000_000];
@@ -49,18 +49,15 @@ fn holds(settings: Settings, method: &str) -> Result<()> {
             ("UDP out", flood::udp(pod.netns(), other.netns(), here, offered, TIME)?),
         ];
         for (what, reached) in figures {
-            let ratio = reached / rate as f64;
             #[expect(clippy::print_stdout, reason = "figures to keep an eye on")]
             {
-                println!("{method}, {what} at {rate} bit/s: {ratio:.3}");
+                println!("{method}, {what} at {rate} bit/s: {:.3}", reached.mean / rate as f64);
             }
             // Never more than was asked for; less where the machine itself is the limit.
-            if !(least..1.05).contains(&ratio) {
-                wrong.push(format!("{what} at {rate} bit/s: {ratio:.3}"));
-            }
+            wrong.extend(must_be_within(what, &reached, rate as f64, least..1.05).err());
         }
         pod.del(&node)?;
     }
-    ensure!(wrong.is_empty(), "{method}: {}", wrong.join(", "));
+    ensure!(wrong.is_empty(), "{method}: {wrong:?}");
     Ok(())
 }

@@ -39,14 +39,14 @@ fn rates_change_while_the_pod_runs(attach: Attach) -> Result<()> {
     let node = Node::start_with(Settings::new(attach))?;
     let (pod, other) = (node.pod()?, node.pod()?);
     let address = pod.address(Family::V4)?;
-    must_be_free("at first", stream(other.netns(), pod.netns(), address)?)?;
+    must_be_free("at first", other.netns(), pod.netns(), address)?;
     for rate in [RATE, RATE / 4] {
         set(&node, &pod, &json!({ "ingress": { "rate": rate } }))?;
-        must_hold("after a change", stream(other.netns(), pod.netns(), address)?, rate)?;
+        must_hold("after a change", &stream(other.netns(), pod.netns(), address)?, rate)?;
         pod.check(&node)?;
     }
     set(&node, &pod, &json!({}))?;
-    must_be_free("at last", stream(other.netns(), pod.netns(), address)?)?;
+    must_be_free("at last", other.netns(), pod.netns(), address)?;
     ensure!((entries(&node)?, classes(&node)?) == (0, 0), "something is left");
     Ok(())
 }
@@ -63,10 +63,10 @@ fn a_limit_outlives_the_agent(attach: Attach) -> Result<()> {
             node.start_agent()?;
         }
         let reached = running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        must_hold("through restarts", reached, RATE)
+        must_hold("through restarts", &reached, RATE)
     })?;
     node.stop_agent(Signal::SIGKILL)?;
-    must_hold("without an agent", stream(pod.netns(), other.netns(), other.address(Family::V4)?)?, RATE)?;
+    must_hold("without an agent", &stream(pod.netns(), other.netns(), other.address(Family::V4)?)?, RATE)?;
     node.start_agent()?;
     ensure!((entries(&node)?, classes(&node)?) == (1, 2), "not as before");
     pod.check(&node)
@@ -97,7 +97,7 @@ fn a_shaper_that_is_lost_comes_back(attach: Attach) -> Result<()> {
             exec::tool_in(node.netns(), "ip", &["link", "set", "weft-shaped", "down"])?;
         }
         wait::until("it is back", Duration::from_secs(5), || Ok(classes(&node).is_ok_and(|classes| classes == 1)))?;
-        must_hold("afterwards", stream(other.netns(), pod.netns(), address)?, RATE)?;
+        must_hold("afterwards", &stream(other.netns(), pod.netns(), address)?, RATE)?;
         pod.check(&node)?;
     }
     Ok(())

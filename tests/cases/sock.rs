@@ -144,7 +144,7 @@ fn a_process_that_listens_keeps_what_it_listens_on() -> Result<()> {
         let own = Server { tcp, udp };
         own.must_answer(node.netns(), at(loopback))?;
         server.must_answer(node.netns(), at(node.gateway(family)))?;
-        drop(own);
+        meet::let_go(node.netns(), HOST_PORT, own)?;
         server.must_answer(node.netns(), at(loopback)).context("after it has ended")?;
     }
     Ok(())

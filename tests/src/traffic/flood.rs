@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Add;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const WARM_UP: Duration = Duration::from_millis(1500);
 /// Bytes of a datagram's payload that fit any pod's MTU here, and are a whole packet.
 const PAYLOAD: usize = 1200;
+/// Parts of a measurement; odd, so that one is in the middle.
+const WINDOWS: usize = 5;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +37,45 @@ pub struct Tcp {
     pub time: Duration,
 }
 
-/// Bits a second of IP packets that TCP brings from one namespace to an address of another.
-pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+/// What a way carried, in bits a second of IP packets.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Over the whole time.
+    pub mean: f64,
+    /// In each of [`WINDOWS`] parts of that time.
+    windows: [f64; WINDOWS],
+}
+
+impl Reached {
+    /// In the middle one of the parts: a machine that stands still for a moment takes from the mean, and not from this.
+    pub fn median(&self) -> f64 {
+        let mut windows = self.windows;
+        windows.sort_by(f64::total_cmp);
+        windows[WINDOWS / 2]
+    }
+}
+
+impl Add for Reached {
+    type Output = Self;
+
+    /// What two ways carried at the same time.
+    fn add(self, other: Self) -> Self {
+        let windows = std::array::from_fn(|window| self.windows[window] + other.windows[window]);
+        Self { mean: self.mean + other.mean, windows }
+    }
+}
+
+/// What TCP brings from one namespace to an address of another.
+pub fn tcp(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp) -> Result<Reached> {
     between(from, to, address, tcp, false)
 }
 
 /// The same the other way, on connections that the receiving side has begun.
-pub fn tcp_back(to: &Netns, from: &Netns, address: IpAddr, tcp: Tcp) -> Result<f64> {
+pub fn tcp_back(to: &Netns, from: &Netns, address: IpAddr, tcp: Tcp) -> Result<Reached> {
     between(to, from, address, tcp, true)
 }
 
-fn between(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp, back: bool) -> Result<f64> {
+fn between(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp, back: bool) -> Result<Reached> {
     let Tcp { streams, congestion, time } = tcp;
     let listener = to.enter(|| TcpListener::bind(SocketAddr::new(address, 0)))?.context("listen")?;
     let target = listener.local_addr().context("ask for the listener's port")?;
@@ -78,8 +109,8 @@ fn between(from: &Netns, to: &Netns, address: IpAddr, tcp: Tcp, back: bool) -> R
     })
 }
 
-/// Bits a second of IP packets that arrive at an address when so many are sent by UDP.
-pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration) -> Result<f64> {
+/// What arrives at an address when so many bits a second are sent by UDP.
+pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration) -> Result<Reached> {
     let receiver = to.enter(|| UdpSocket::bind(SocketAddr::new(address, 0)))?.context("bind")?;
     receiver.set_read_timeout(Some(PATIENCE)).context("set a deadline")?;
     SockRef::from(&receiver).set_recv_buffer_size(4 << 20).context("make room")?;
@@ -116,13 +147,36 @@ pub fn udp(from: &Netns, to: &Netns, address: IpAddr, bits: f64, time: Duration)
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes of a few seconds")]
-fn measure(count: impl Fn() -> Result<u64>, time: Duration) -> Result<f64> {
+fn measure(count: impl Fn() -> Result<u64>, time: Duration) -> Result<Reached> {
     thread::sleep(WARM_UP);
-    let (begun, before) = (Instant::now(), count()?);
-    thread::sleep(time);
-    let (after, elapsed) = (count()?, begun.elapsed());
-    Ok((after - before) as f64 * 8.0 / elapsed.as_secs_f64())
+    let part = time / u32::try_from(WINDOWS)?;
+    let first = Reading::take(&count)?;
+    let (mut last, mut windows) = (first, [0.0; WINDOWS]);
+    for window in &mut windows {
+        thread::sleep(part);
+        let next = Reading::take(&count)?;
+        *window = last.rate_until(next);
+        last = next;
+    }
+    Ok(Reached { mean: first.rate_until(last), windows })
+}
+
+/// Bytes that were counted at a time.
+#[derive(Clone, Copy)]
+struct Reading {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Reading {
+    fn take(count: impl Fn() -> Result<u64>) -> Result<Self> {
+        Ok(Self { bytes: count()?, at: Instant::now() })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a few seconds")]
+    fn rate_until(self, later: Self) -> f64 {
+        (later.bytes - self.bytes) as f64 * 8.0 / later.at.duration_since(self.at).as_secs_f64()
+    }
 }
 
 /// Bytes of IP packets of a family that have come into a namespace. What a socket reads would come in fits and starts:

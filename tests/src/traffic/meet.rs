@@ -10,6 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::stream;
 use crate::netns::Netns;
+use crate::{exec, wait};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -135,8 +136,16 @@ pub fn udp_socket(netns: &Netns, address: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Binds in a namespace. A port that was let go just now may be held for a moment by a child of another thread, which
-/// has not come to its program yet.
+/// Closes sockets and waits until nobody listens on their port in the namespace any more: children of other threads
+/// hold copies of them until they come to their programs.
+pub fn let_go<T>(netns: &Netns, port: u16, sockets: T) -> Result<()> {
+    drop(sockets);
+    let only = format!("sport = :{port}");
+    let free = || Ok(exec::tool_in(netns, "ss", &["-Hlntu", &only])?.is_empty());
+    wait::until(&format!("port {port} is free"), PATIENCE, free).map(drop)
+}
+
+/// Binds in a namespace. A port that was let go just now may still be held, see [`let_go`].
 fn bind<T: Send>(netns: &Netns, address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T> + Sync) -> Result<T> {
     let started = Instant::now();
     loop {

@@ -8,10 +8,11 @@ use super::{apt, say};
 use crate::process;
 
 /// What must be there, and Debian's package that brings it: a program of `PATH`, or a file.
-const NEEDED: [(&str, &str); 17] = [
+const NEEDED: [(&str, &str); 18] = [
     ("cc", "gcc"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
+    ("ss", "iproute2"),
     ("ping", "iputils-ping"),
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),

@@ -11,9 +11,10 @@ use super::{Kernel, Suite};
 use crate::{process, workspace};
 
 /// Programs that the tests run, by name or place; busybox stands in for the rest.
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 25] = [
     "ip",
     "tc",
+    "ss",
     "bpftool",
     "ping",
     "ethtool",
