@@ -81,7 +81,7 @@ impl Agent {
         let boot = boot_id()?;
         let stopping = watch::Sender::new(false);
         // First of all: the API server's answers come while the programs are loaded.
-        let mut outset = Outset::of(&config, &run_dir, &boot, stopping.subscribe());
+        let mut outset = Outset::of(&config, &run_dir, &boot, &stopping.subscribe());
         let keeper = config.install.map(|install| Keeper::new(install, &run_dir));
         let link_group = run_dir.link_group();
         let expedite = Expedite::new(config.expedite_rcu, run_dir.path());

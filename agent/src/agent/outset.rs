@@ -53,7 +53,7 @@ pub(super) struct Member {
 
 impl Outset {
     /// From the configuration, and from what an older agent has noted; begins to learn of the cluster, if there is one.
-    pub(super) fn of(config: &Config, run_dir: &RunDir, boot: &str, mut stopping: watch::Receiver<bool>) -> Self {
+    pub(super) fn of(config: &Config, run_dir: &RunDir, boot: &str, stopping: &watch::Receiver<bool>) -> Self {
         let Some(kubernetes) = config.kubernetes.clone() else { return Self::alone(config) };
         let cache = Cache::new(run_dir, &config.node_name, boot);
         let noted = cache.read();
@@ -68,12 +68,7 @@ impl Outset {
         let (node_name, pod_cidrs) = (config.node_name.clone(), config.pod_cidrs.clone());
         let watching = k8s::start(k8s::Start { config: kubernetes, node_name, pod_cidrs, cached });
         let Watching { own, peers, services, pods, report, view, task } = watching;
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                () = task => {}
-                _ = stopping.wait_for(|stopping| *stopping) => {}
-            }
-        });
+        super::until(stopping, task);
         let known = Known { ranges: ranges.clone(), addresses: addresses.clone() };
         let (proxy, troubles) = (watch::Sender::default(), Rc::default());
         let member = Member { own, pods, report, view, proxy, troubles, cache, known, configured, kept };
