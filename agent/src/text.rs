@@ -1,4 +1,4 @@
-//! Errors as one line for people.
+//! Errors and long lists as one line for people.
 
 use std::error::Error;
 
@@ -18,6 +18,16 @@ pub fn chain(error: &dyn Error) -> String {
     line.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
+/// The first so many, and how many more there are.
+pub(crate) fn first_of<T: AsRef<str>>(most: usize, all: &[T]) -> String {
+    let named: Vec<&str> = all.iter().take(most).map(AsRef::as_ref).collect();
+    let named = named.join(", ");
+    match all.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +40,11 @@ mod tests {
     fn sources_are_joined_on_one_line() {
         let error = Outer(std::io::Error::other("disk gone"));
         assert_eq!(chain(&error), "cannot open the file: disk gone");
+    }
+
+    #[test]
+    fn of_many_some_are_named() {
+        assert_eq!(first_of(3, &["a", "b", "c"]), "a, b, c");
+        assert_eq!(first_of(3, &["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }
 }

@@ -21,6 +21,7 @@ use weft_cni::api::{EndpointInfo, KubernetesStatus, ProxyStatus};
 use crate::endpoint::Endpoints;
 use crate::k8s::{OwnNode, PodName, Pods, View};
 use crate::kernel::Kernel;
+use crate::text;
 
 pub(crate) use cache::{Cache, Known};
 pub(crate) use limits::follow_limits;
@@ -93,17 +94,15 @@ impl Cluster {
 /// Pods with addresses that are no longer this node's, as a sentence.
 fn strays<K: Kernel>(endpoints: &Endpoints<K>) -> Option<String> {
     let strays = endpoints.strays();
-    let names: Vec<_> = strays.iter().take(NAMED).map(name).collect();
-    let more = match strays.len().saturating_sub(names.len()) {
-        _ if names.is_empty() || !endpoints.has_ranges() => return None,
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    if strays.is_empty() || !endpoints.has_ranges() {
+        return None;
+    }
+    let names: Vec<_> = strays.iter().map(name).collect();
     let pools: Vec<_> = endpoints.pools().iter().map(|pool| pool.cidr.to_string()).collect();
     Some(format!(
-        "outside this node's pod ranges {}: {}{more}; other nodes may not find them: make them anew",
+        "outside this node's pod ranges {}: {}; other nodes may not find them: make them anew",
         pools.join(", "),
-        names.join(", ")
+        text::first_of(NAMED, &names)
     ))
 }
 

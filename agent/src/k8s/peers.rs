@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config::parse_network;
-use crate::peer::Peer;
+use crate::peer::{Peer, Ranges};
+use crate::text;
 
 /// Named in one sentence; the log would drown in more.
 const NAMED: usize = 3;
@@ -52,26 +53,23 @@ pub(super) fn peers(
         }
     }
     peers.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let more = left_out.len().saturating_sub(NAMED);
     let problem = (!left_out.is_empty()).then(|| {
-        let named = left_out[..left_out.len() - more].join(", ");
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        format!("no peer, as it contradicts another: node {named}{more}; correct or delete the node")
+        let named = text::first_of(NAMED, &left_out);
+        format!("no peer, as it contradicts another: node {named}; correct or delete the node")
     });
     (peers, problem)
 }
 
-/// Whose ranges and addresses are whose. No range overlaps another.
+/// Whose ranges and addresses are whose.
 #[derive(Debug, Default)]
 struct Taken<'a> {
-    /// By their first address.
-    ranges: BTreeMap<IpAddr, (IpNet, &'a str)>,
+    ranges: Ranges<&'a str>,
     addresses: BTreeMap<IpAddr, &'a str>,
 }
 
 impl<'a> Taken<'a> {
     fn take(&mut self, name: &'a str, ranges: &[IpNet], addresses: &[IpAddr]) {
-        self.ranges.extend(ranges.iter().map(|range| (range.network(), (*range, name))));
+        self.ranges.extend(ranges.iter().map(|range| (*range, name)));
         self.addresses.extend(addresses.iter().map(|address| (*address, name)));
     }
 
@@ -83,7 +81,7 @@ impl<'a> Taken<'a> {
             if let Some(other) = ranges[..at].iter().find(|other| other.contains(range) || range.contains(*other)) {
                 return Err(format!("its podCIDRs {other} and {range} overlap"));
             }
-            if let Some((other, owner)) = self.overlapping(range) {
+            if let Some((other, owner)) = self.ranges.overlapping(range) {
                 return Err(format!("podCIDR {range} overlaps {other} of {owner}"));
             }
             // A tunnel to such an address would lead into itself.
@@ -95,27 +93,17 @@ impl<'a> Taken<'a> {
             if let Some(owner) = self.addresses.get(address) {
                 return Err(format!("InternalIP {address} is {owner}'s"));
             }
-            let host = IpNet::from(*address);
             let own = ranges.iter().find(|range| range.contains(address)).map(|range| (*range, "its own"));
-            if let Some((range, owner)) = own.or_else(|| self.overlapping(&host)) {
+            if let Some((range, owner)) = own.or_else(|| self.ranges.holding(*address)) {
                 return Err(format!("InternalIP {address} is in podCIDR {range} of {owner}"));
             }
         }
         Ok(())
     }
-
-    /// One of two ranges that overlap holds the other whole: it begins before it, or within it.
-    fn overlapping(&self, range: &IpNet) -> Option<(IpNet, &'a str)> {
-        let before = self.ranges.range(..=range.network()).next_back().filter(|(_, (other, _))| other.contains(range));
-        let within = || self.ranges.range(range.network()..=range.broadcast()).next();
-        before.or_else(within).map(|(_, found)| *found)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     type Written<'a> = (&'a str, &'a str, bool, &'a [&'a str], &'a [&'a str]);
@@ -190,22 +178,5 @@ mod tests {
         let (kept, problem) = read(&nodes);
         assert_eq!(kept, ["n0"]);
         assert!(problem.contains("n1") && problem.contains("n3") && problem.contains("and 5 more"), "{problem}");
-    }
-
-    proptest! {
-        #[test]
-        fn overlaps_are_found_as_by_comparing_each(seeds in prop::collection::vec((any::<u16>(), 16u8..=32), 0..12)) {
-            let net = |(bits, len): &(u16, u8)| IpNet::new(IpAddr::from((u32::from(*bits) << 12).to_be_bytes()), *len);
-            let mut taken = Taken::default();
-            let mut each: Vec<IpNet> = Vec::new();
-            for range in seeds.iter().map(|seed| net(seed).unwrap().trunc()) {
-                let overlaps = each.iter().any(|other| other.contains(&range) || range.contains(other));
-                prop_assert_eq!(taken.overlapping(&range).is_some(), overlaps);
-                if !overlaps {
-                    taken.take("x", &[range], &[]);
-                    each.push(range);
-                }
-            }
-        }
     }
 }

@@ -124,19 +124,17 @@ fn refuse_overlaps(set: &PeerSet, own_ranges: &[IpNet]) -> Result<(), PeerError>
     let theirs = set.peers.iter().enumerate();
     let theirs = theirs.flat_map(|(at, peer)| peer.pod_cidrs.iter().map(move |range| (*range, Owner::Peer(at))));
     let own = own_ranges.iter().map(|range| (*range, Owner::Own));
-    let ranges = Ranges::new(theirs.chain(own).collect());
     let name = |owner| match owner {
         Owner::Peer(at) => format!("peer {}", set.peers[at].name),
         Owner::Own => "this node".to_owned(),
     };
-    if let Some([(range, owner), (other_range, other)]) = ranges.overlap() {
-        if let (Owner::Peer(at), Owner::Own) | (Owner::Own, Owner::Peer(at)) = (owner, other)
-            && range == other_range
-        {
-            return Err(PeerError::OwnRange { range, peer: set.peers[at].name.to_string() });
+    let ranges = Ranges::distinct(theirs.chain(own).collect());
+    let ranges = ranges.map_err(|[(range, owner), (other_range, other)]| match (owner, other) {
+        (Owner::Peer(at), Owner::Own) | (Owner::Own, Owner::Peer(at)) if range == other_range => {
+            PeerError::OwnRange { range, peer: set.peers[at].name.to_string() }
         }
-        return Err(PeerError::Overlap { range, owner: name(owner), other_range, other: name(other) });
-    }
+        _ => PeerError::Overlap { range, owner: name(owner), other_range, other: name(other) },
+    })?;
     // A tunnel to such an address would lead into itself.
     for peer in &set.peers {
         for address in &peer.addresses {

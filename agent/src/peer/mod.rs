@@ -20,6 +20,7 @@ pub(crate) use error::NetworkError;
 pub(crate) use file::reaches_a_node;
 pub(crate) use model::{Peer, PeerSet};
 pub(crate) use network::{Network, Settings};
+pub(crate) use overlap::Ranges;
 pub(crate) use services::Services;
 pub(crate) use view::View;
 pub(crate) use watch::PeersFile;

@@ -9,6 +9,7 @@ use weft_cni::api::PeerWay;
 use crate::config::NetworkConfig;
 use crate::datapath::{Home, PeerRange, Tunnel};
 use crate::node::{PeerRoute, PeerRoutes, Towards, Uplinks};
+use crate::text;
 
 use super::overlap::Ranges;
 use super::{Peer, PeerSet};
@@ -156,7 +157,8 @@ fn direct<'a>(peer: &'a Peer, facts: &Facts<'a>) -> impl Iterator<Item = (IpNet,
 /// A pod's address is the pod's, whatever a service claims.
 fn through_stack<'a>(set: &PeerSet, facts: &Facts<'a>) -> impl Iterator<Item = PeerRange> + use<'a> {
     let theirs = set.peers.iter().flat_map(|peer| peer.pod_cidrs.iter());
-    let pods = Ranges::new(facts.own_ranges.iter().chain(theirs).map(|range| (*range, ())).collect());
+    let mut pods = Ranges::default();
+    pods.extend(facts.own_ranges.iter().chain(theirs).map(|range| (*range, ())));
     let ranges = facts.stack.iter().filter(move |range| pods.holding(range.addr()).is_none());
     ranges.map(|range| PeerRange { range: *range, home: Home::Stack })
 }
@@ -171,13 +173,9 @@ fn exempt(set: &PeerSet, facts: &Facts) -> Vec<IpNet> {
 }
 
 fn no_common_family(peers: &[&str]) -> String {
-    let names = peers[..peers.len().min(NAMED)].join(", ");
-    let others = match peers.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        others => format!(" and {others} more"),
-    };
+    let names = text::first_of(NAMED, peers);
     format!(
-        "no way to peer {names}{others}: none of its addresses is of a family that this node's uplinks have; list another, or \
+        "no way to peer {names}: none of its addresses is of a family that this node's uplinks have; list another, or \
          give the uplink an address"
     )
 }
