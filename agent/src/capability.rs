@@ -68,8 +68,7 @@ pub(crate) fn effective() -> u64 {
 
 /// Those without which the agent does not start, and what for; `CAP_BPF (maps and programs)`.
 pub(crate) fn fatal_lacks(effective: u64) -> Vec<String> {
-    let lacks = ALL.iter().filter(|capability| !capability.is_in(effective));
-    lacks
+    lacks(effective)
         .filter_map(|capability| match capability.lack {
             Lack::Stops(what) => Some(format!("{} ({what})", capability.name)),
             Lack::Costs(_) | Lack::Spares(_) => None,
@@ -79,13 +78,16 @@ pub(crate) fn fatal_lacks(effective: u64) -> Vec<String> {
 
 /// What the agent runs without, a sentence each.
 pub(crate) fn warnings(effective: u64) -> Vec<String> {
-    let lacks = ALL.iter().filter(|capability| !capability.is_in(effective));
-    lacks
+    lacks(effective)
         .filter_map(|capability| match capability.lack {
             Lack::Costs(what) => Some(format!("{what}, because weft-agent lacks {}: grant it", capability.name)),
             Lack::Stops(_) | Lack::Spares(_) => None,
         })
         .collect()
+}
+
+fn lacks(effective: u64) -> impl Iterator<Item = &'static Capability> {
+    ALL.iter().filter(move |capability| !capability.is_in(effective))
 }
 
 fn parse(status: &str) -> Option<u64> {
