@@ -180,6 +180,19 @@ impl RunDir {
     }
 }
 
+/// Writes a file of the agent's own in place of an older one; on failure the older one stands.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("tmp");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written =
+        options.open(&draft).and_then(|mut file| file.write_all(content)).and_then(|()| fs::rename(&draft, path));
+    written.inspect_err(|_| {
+        // Best effort: the next one takes its place.
+        let _ = fs::remove_file(&draft);
+    })
+}
+
 fn make(path: &Path, mode: u32) -> Result<(), RunDirError> {
     match DirBuilder::new().recursive(true).mode(mode).create(path) {
         Ok(()) => Ok(()),

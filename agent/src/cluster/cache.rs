@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, replace};
 
 /// The file.
 #[derive(Debug)]
@@ -53,9 +53,7 @@ impl Cache {
     pub(crate) fn write(&self, known: &Known) -> io::Result<()> {
         let Known { ranges, addresses } = known.clone();
         let file = File { node: self.node.clone(), boot: self.boot.clone(), ranges, addresses };
-        let draft = self.path.with_extension("tmp");
-        fs::write(&draft, serde_json::to_vec(&file)?)?;
-        fs::rename(&draft, &self.path)
+        replace(&self.path, &serde_json::to_vec(&file)?)
     }
 }
 

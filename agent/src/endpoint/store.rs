@@ -3,14 +3,13 @@
 //! A file is named after the host interface that its attachment has or will have, which follows from the key. Files
 //! are not synced: they describe this boot only, and the page cache outlives the agent.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use weft_cni::link::host_ifname;
 
-use crate::run_dir::remedy;
+use crate::run_dir::{remedy, replace};
 
 use super::Record;
 
@@ -72,17 +71,8 @@ impl Store {
     /// Writes the record in place of an older one; on failure the older one stands.
     pub(super) fn write(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&host_ifname(&record.key));
-        let draft = path.with_extension("tmp");
-        let written = serde_json::to_vec(record).map_err(io::Error::from).and_then(|json| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&json)?;
-            fs::rename(&draft, &path)
-        });
-        written.map_err(|source| {
-            // Best effort: what stays is removed at the next start.
-            let _ = fs::remove_file(&draft);
-            failed("write", &path)(source)
-        })
+        let json = serde_json::to_vec(record).map_err(io::Error::from);
+        json.and_then(|json| replace(&path, &json)).map_err(failed("write", &path))
     }
 
     /// Removes the record of the attachment with that host interface name; one that is gone is no error.
