@@ -5,7 +5,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -29,6 +30,20 @@ pub(crate) const LINKS: u32 = 1;
 pub(crate) const ADDRESSES: u32 = 0x10 | 0x100;
 /// `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE`: routes.
 pub(crate) const ROUTES: u32 = 0x40 | 0x400;
+
+/// A request in bytes, of a kind that no type of ours tells of.
+pub(super) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    // Bodies are some hundred bytes long.
+    header.length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+    header.message_type = kind;
+    header.flags = NLM_F_REQUEST | flags;
+    header.sequence_number = sequence;
+    let mut message = vec![0; HEADER];
+    header.emit(&mut message);
+    message.extend(body);
+    message
+}
 
 /// A request, and the flags that it needs beside `NLM_F_REQUEST` and `NLM_F_ACK`.
 pub(crate) type Request = (RouteNetlinkMessage, u16);

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use netlink_packet_core::NLM_F_REQUEST;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
+
+use crate::node::netlink;
 
 /// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
 pub(super) const FAMILIES: [(u8, &str); 2] = [(2, "IPv4"), (10, "IPv6")];
@@ -84,14 +85,8 @@ fn request(kind: u16, family: u8, attributes: &[(u16, &str)]) -> Vec<u8> {
         body.push(0);
         body.resize(body.len().next_multiple_of(4), 0);
     }
-    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
-    let mut message = length.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Number of the request, and of the sender: nobody looks at them.
-    message.extend([0; 8]);
-    message.extend(body);
-    message
+    // Nobody looks at its number.
+    netlink::message(kind, 0, 0, &body)
 }
 
 fn found(answer: &[u8]) -> io::Result<bool> {

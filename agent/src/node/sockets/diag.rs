@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
 use nix::errno::Errno;
+
+use crate::node::netlink;
 
 /// `AF_INET` and `AF_INET6`.
 pub(super) const INET: u8 = 2;
@@ -147,15 +149,7 @@ impl Diag {
     /// Sends a request and hands on its answers, until the kernel says that there are no more.
     fn exchange(&mut self, kind: u16, flags: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        let length = u32::try_from(HEADER + body.len()).map_err(io::Error::other)?;
-        let mut message = Vec::with_capacity(HEADER + body.len());
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-        message.extend(self.sequence.to_ne_bytes());
-        message.extend(0_u32.to_ne_bytes());
-        message.extend(body);
-        self.raw.send(&message, 0)?;
+        self.raw.send(&netlink::message(kind, flags, self.sequence, body), 0)?;
         loop {
             self.buffer.clear();
             self.raw.recv(&mut self.buffer, 0)?;
