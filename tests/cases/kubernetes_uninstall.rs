@@ -112,11 +112,16 @@ fn nothing_is_left(attach: Attach) -> Result<()> {
     let after = [found(members[0])?, found(members[1])?];
     ensure!(after[0].len() > before[0].len() + 5, "what an agent leaves is not seen: {:?}", after[0]);
 
+    let role = granted(&fs::read_to_string(need::workspace().join("deploy/cleanup/rbac.yaml"))?)?;
     for (member, before) in members.into_iter().zip(&before) {
         // As those have it who unpacked the plugins there.
         chown(&joined(member)?.bin_dir, Some(1001), Some(1001))?;
+        let asked = cluster.server().asked();
         let cleaned = clean_up(&cluster, member)?;
         ensure!(cleaned.status.success(), "{}", cleaned.complaint());
+        let now = cluster.server().asked();
+        let unused: Vec<_> = role.iter().filter(|ask| now.get(*ask) == asked.get(*ask)).collect();
+        ensure!(unused.is_empty(), "granted and not used: {unused:?}");
         let left: Vec<_> = found(member)?.difference(before).cloned().collect();
         ensure!(left.is_empty(), "left: {left:#?}");
         let (node, joined) = (member.node(), joined(member)?);
