@@ -199,26 +199,16 @@ pub(super) fn state(pod: &Pod) -> String {
     words.join(", ")
 }
 
-/// Whether nobody would miss its address: it has one, and the node's is not it.
-pub(super) fn has_own_address(pod: &Pod) -> bool {
-    let host = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
-    !host && !pod.ips().is_empty()
-}
-
-trait Addresses {
-    fn ips(&self) -> Vec<std::net::IpAddr>;
-}
-
-impl Addresses for Pod {
-    fn ips(&self) -> Vec<std::net::IpAddr> {
-        let all = self.status.as_ref().and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
-        all.filter_map(|one| one.ip.parse().ok()).collect()
-    }
+/// Whether all of its containers have ended for good.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Its addresses, in their order.
 pub(super) fn addresses(pod: &Pod) -> Result<Vec<std::net::IpAddr>> {
-    let addresses = pod.ips();
+    let all = pod.status.as_ref().and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
+    let addresses: Vec<_> = all.filter_map(|one| one.ip.parse().ok()).collect();
     if addresses.is_empty() {
         bail!("pod {} has no address", pod.name_any());
     }

@@ -202,6 +202,7 @@ impl Stage {
 
     /// Runs a client to its end.
     pub(super) async fn tell(&self, plan: &PodPlan, patience: Duration) -> Result<Told> {
+        ensure!(!plan.ask.is_empty(), "there is nothing that a pod on {} could ask", plan.node);
         self.pods.create(plan).await?;
         let told = self.pods.told(&plan.name, patience).await?;
         ensure!(told.answers.len() == plan.ask.len(), "pod {} told {told:?}", plan.name);

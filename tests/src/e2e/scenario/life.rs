@@ -15,7 +15,7 @@ use super::passed;
 use crate::e2e::check::{Asking, Check, Wanted};
 use crate::e2e::cluster::condition;
 use crate::e2e::manifest::{PORT, PodPlan};
-use crate::e2e::pods::{addresses, has_own_address, restarts};
+use crate::e2e::pods::{addresses, is_over, restarts};
 use crate::e2e::report::Verdict;
 use crate::e2e::stage::{Cast, Stage};
 use crate::e2e::until;
@@ -65,11 +65,11 @@ pub(super) async fn gone(stage: &Stage, _: &Cast) -> Result<Verdict> {
     Ok(passed(format!("{last:?} is silent for pods of every node")))
 }
 
-/// Pods on a node that have an address of their own.
+/// Pods that a node's kubelet counts: those that are not over.
 async fn pods_on(stage: &Stage, node: &str) -> Result<usize> {
     let all: Api<Pod> = Api::all(stage.cluster().client.clone());
     let which = ListParams::default().fields(&format!("spec.nodeName={node}"));
-    Ok(all.list(&which).await.context("list pods")?.items.iter().filter(|pod| has_own_address(pod)).count())
+    Ok(all.list(&which).await.context("list pods")?.items.iter().filter(|pod| !is_over(pod)).count())
 }
 
 pub(super) async fn many(stage: &Stage, _: &Cast) -> Result<Verdict> {

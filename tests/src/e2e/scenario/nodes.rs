@@ -47,7 +47,7 @@ pub(super) async fn ready(stage: &Stage, _: &Cast) -> Result<Verdict> {
             );
         }
     }
-    let others = cluster.nodes - agents.len();
+    let others = nodes.items.iter().filter(|node| !agents.contains_key(&node.name_any())).count();
     let others = if others == 0 { String::new() } else { format!(", {others} without an agent") };
     Ok(passed(format!("{} nodes{others}; {}", agents.len(), told.join(", "))))
 }

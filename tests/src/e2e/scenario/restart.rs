@@ -76,10 +76,17 @@ async fn roll(stage: &Stage, weft: &Weft) -> Result<()> {
     .await
 }
 
+/// A pod that talks.
+struct Talking {
+    name: String,
+    node: String,
+    /// How many addresses it talks to.
+    streams: usize,
+}
+
 /// A pod on each node that talks to the neighbours and to the other node.
 struct Streams {
-    /// Names of the pods, and their nodes.
-    talking: Vec<(String, String)>,
+    talking: Vec<Talking>,
     servers: Vec<String>,
 }
 
@@ -101,10 +108,10 @@ impl Streams {
                 targets.into_iter().map(|to| Question::Stream(Stream { to: to.clone(), seconds: STREAM_MAX }));
             let plan = PodPlan::client(&stage.name("stream"), place, questions.collect());
             stage.pods().create(&plan).await?;
-            talking.push((plan.name, place.name.clone()));
+            talking.push(Talking { streams: plan.ask.len(), name: plan.name, node: place.name.clone() });
         }
-        for (name, _) in &talking {
-            stage.pods().running(name).await?;
+        for one in &talking {
+            stage.pods().running(&one.name).await?;
         }
         tokio::time::sleep(QUIET).await;
         let first = |list: &[String]| list.first().cloned();
@@ -120,10 +127,12 @@ impl Streams {
             ensure!(answer == Answer::Finish, "a new pod did not reach {to} to end the streams: {answer:?}");
         }
         let (mut messages, mut datagrams, mut longest) = (0, 0, 0);
-        for (name, node) in &self.talking {
+        for Talking { name, node, streams } in &self.talking {
             let Told { answers, .. } = stage.pods().told(name, Duration::from_secs(60)).await?;
+            ensure!(answers.len() == *streams, "{streams} streams from {node} told {answers:?}");
             for answer in answers {
                 let Answer::Stream(told) = answer else { bail!("a stream from {node} broke: {answer:?}") };
+                ensure!(told.messages > 0 && told.datagrams > 0, "a stream from {node} carried nothing: {told:?}");
                 ensure!(told.lost == 0, "{} of {} datagrams from {node} were lost", told.lost, told.datagrams);
                 messages += told.messages;
                 datagrams += told.datagrams;
