@@ -28,7 +28,6 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 fn merge_key(list: &str) -> Option<&'static str> {
     match list {
         "conditions" | "addresses" => Some("type"),
-        "taints" => Some("key"),
         "containers" | "initContainers" | "volumes" | "env" => Some("name"),
         "ownerReferences" => Some("uid"),
         "podIPs" | "hostIPs" => Some("ip"),
@@ -140,5 +139,9 @@ mod tests {
         let mut spec = json!({ "podCIDRs": ["a", "b"], "args": [1] });
         strategic(&mut spec, &json!({ "$deleteFromPrimitiveList/podCIDRs": ["a"], "podCIDRs": ["c"], "args": [2] }));
         assert_eq!(spec, json!({ "podCIDRs": ["b", "c"], "args": [2] }));
+        // Taints have keys, by which nobody merges them.
+        let mut spec = json!({ "taints": [{ "key": "a" }] });
+        strategic(&mut spec, &json!({ "taints": [{ "key": "b" }] }));
+        assert_eq!(spec, json!({ "taints": [{ "key": "b" }] }));
     }
 }

@@ -29,7 +29,7 @@ impl Owner {
     }
 }
 
-/// The key by which applied lists are told apart; other lists are set whole. Taints are such, unlike in patches.
+/// The key by which applied lists are told apart; other lists are set whole, taints among them.
 pub(super) fn key(list: &str) -> Option<&'static str> {
     match list {
         "conditions" | "addresses" => Some("type"),
