@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::serve;
 use super::state::Shared;
+use crate::traffic::meet::once_free;
 
 /// A listening server; closed with all its connections when dropped.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Drop for Door {
 
 fn listen(netns: &File, address: SocketAddr) -> Result<TcpListener> {
     setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).context("enter the server's namespace")?;
-    let listener = TcpListener::bind(address).with_context(|| format!("listen at {address}"))?;
+    let listener = once_free(|| TcpListener::bind(address)).with_context(|| format!("listen at {address}"))?;
     listener.set_nonblocking(true).context("listen without waiting")?;
     Ok(listener)
 }

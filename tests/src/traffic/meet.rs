@@ -145,15 +145,21 @@ pub fn let_go<T>(netns: &Netns, port: u16, sockets: T) -> Result<()> {
     wait::until(&format!("port {port} is free"), PATIENCE, free).map(drop)
 }
 
-/// Binds in a namespace. A port that was let go just now may still be held, see [`let_go`].
+/// Binds in a namespace.
 fn bind<T: Send>(netns: &Netns, address: SocketAddr, bind: impl Fn(SocketAddr) -> io::Result<T> + Sync) -> Result<T> {
+    let bound = netns.enter(|| once_free(|| bind(address)))?;
+    bound.with_context(|| format!("bind to {address} in {}", netns.name()))
+}
+
+/// Binds to a port that may have been let go just now, and may still be held, see [`let_go`].
+pub(crate) fn once_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let started = Instant::now();
     loop {
-        match netns.enter(|| bind(address))? {
+        match bind() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(10));
             }
-            bound => return bound.with_context(|| format!("bind to {address} in {}", netns.name())),
+            bound => return bound,
         }
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         let to = start();
         let stream = Stream { to: to.clone(), seconds: 30 };
         let talking = thread::spawn(move || steady::talk(&stream));
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_secs(1));
         steady::finish(&Finish { to }).unwrap();
         let told = talking.join().unwrap().unwrap();
         assert!(told.messages > 5 && told.datagrams > 5, "{told:?}");
