@@ -40,6 +40,7 @@ impl Served {
         let served = Self::new()?;
         served.node.start_agent_as(&mut served.command()?)?;
         served.wait_for(|served| served.conflist().exists())?;
+        ensure!(served.plugin().exists(), "there is a network before its plugin");
         Ok(served)
     }
 
@@ -133,13 +134,15 @@ fn what_somebody_takes_away_or_alters_comes_back() -> Result<()> {
 fn files_are_never_seen_half_written() -> Result<()> {
     let served = Served::started()?;
     let text = fs::read_to_string(served.conflist())?;
+    let plugin = fs::read(served.plugin())?;
     for _ in 0..5 {
         fs::remove_file(served.conflist())?;
         fs::remove_file(served.plugin())?;
         served.wait_for(|served| {
-            // Whoever finds one finds it whole, and the configuration after the plugin.
+            // Whoever finds one finds it whole.
             let found = fs::read_to_string(served.conflist()).ok();
             assert!(found.as_ref().is_none_or(|found| *found == text), "{found:?}");
+            assert!(fs::read(served.plugin()).ok().is_none_or(|found| found == plugin), "a part of the plugin");
             let read = |name: &String| {
                 [".conf", ".conflist", ".json"].iter().any(|read| name.ends_with(read)) && name != "05-weft.conflist"
             };

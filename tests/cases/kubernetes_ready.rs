@@ -104,7 +104,7 @@ fn condition_and_taint_say_that_the_network_is_up_and_leave_the_others() -> Resu
     })
     .with_context(|| format!("{:?}", cluster.stored(cluster.member(1))))?;
 
-    // Whoever changes the object in between wins, and ours comes after.
+    // What is right is left alone.
     let asked = server.log().len();
     std::thread::sleep(Duration::from_secs(1));
     let patches = server.log().split_off(asked).into_iter().filter(|line| line.starts_with("PATCH")).count();
