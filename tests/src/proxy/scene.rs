@@ -248,7 +248,7 @@ impl Scene {
 /// Whether the programs of a node leave packets to all of these addresses to its stack, and to no others.
 fn knows(member: &Member, addresses: &[String]) -> Result<bool> {
     let dump = member.weft(&["map", "dump", "peers"])?;
-    let entries = dump["entries"].as_array().or_else(|| dump.as_array()).context("no list of entries")?;
+    let entries = dump.as_array().context("no list of entries")?;
     let stack =
         entries.iter().filter(|entry| entry["flags"].as_array().is_some_and(|flags| flags.contains(&"stack".into())));
     let ranges: Vec<_> = stack.filter_map(|entry| entry["range"].as_str()).collect();
