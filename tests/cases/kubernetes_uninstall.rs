@@ -67,7 +67,7 @@ fn programs(text: &str) -> Result<BTreeSet<String>> {
 fn clean_up(cluster: &Cluster, member: &Member) -> Result<Output> {
     let deploy = need::workspace().join("deploy/cleanup");
     cluster.server().grant(granted(&fs::read_to_string(deploy.join("rbac.yaml"))?)?);
-    let objects = manifest::kustomize(&deploy)?;
+    let objects = manifest::parse(&fs::read_to_string(deploy.join("daemonset.yaml"))?)?;
     let container =
         &manifest::object(&objects, "DaemonSet", "weft-cleanup")?["spec"]["template"]["spec"]["containers"][0];
     let capabilities = container["securityContext"]["capabilities"]["add"].as_array().context("no capabilities")?;

@@ -14,9 +14,10 @@ pub(crate) struct Exclusion {
 }
 
 /// What is left out. One that fits no test any more fails the run.
-pub(crate) const EXCLUSIONS: [Exclusion; 5] = [
+pub(crate) const EXCLUSIONS: [Exclusion; 6] = [
     Exclusion { part: "tcx", before: Some((6, 6)), reason: "TCX came with 6.6; the same runs with clsact" },
     Exclusion { part: "containerd::", before: None, reason: "needs containerd and its images" },
+    Exclusion { part: "containerd_kubernetes::", before: None, reason: "needs containerd and its images" },
     Exclusion { part: "image::", before: None, reason: "needs cargo to make the image and containerd to run it" },
     Exclusion { part: "packages::", before: None, reason: "compares files of the checkout, and has no kernel in it" },
     Exclusion {

@@ -11,7 +11,7 @@ use super::{Kernel, Suite};
 use crate::{process, workspace};
 
 /// Programs that the tests run, by name or place; busybox stands in for the rest.
-const PROGRAMS: [&str; 25] = [
+const PROGRAMS: [&str; 29] = [
     "ip",
     "tc",
     "ss",
@@ -20,6 +20,10 @@ const PROGRAMS: [&str; 25] = [
     "ethtool",
     "iptables",
     "ip6tables",
+    "iptables-nft-restore",
+    "ip6tables-nft-restore",
+    "iptables-legacy-restore",
+    "ip6tables-legacy-restore",
     "nft",
     "nsenter",
     "setpriv",
