@@ -10,7 +10,7 @@ use weft_tests::node::{Attach, Family, Node};
 use weft_tests::pod::{Pod, Sandbox, addresses};
 use weft_tests::runtime::{Network, execute, meaning, refused};
 use weft_tests::traffic::ping;
-use weft_tests::{kernel, need};
+use weft_tests::{exec, kernel, need};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -25,6 +25,40 @@ fn version_needs_nothing_but_its_command_and_echoes_the_input_s() -> Result<()> 
         assert_eq!(answer["cniVersion"], version);
         assert_eq!(answer["supportedVersions"], json!(VERSIONS));
         assert!(output.stderr.is_empty(), "{}", output.complaint());
+    }
+    Ok(())
+}
+
+#[test]
+fn loopback_needs_no_agent() -> Result<()> {
+    let node = Node::without_agent(weft_tests::node::Settings::new(Attach::preferred()))?;
+    let plugin = need::binary("weft-cni")?;
+    for version in VERSIONS {
+        let sandbox = Sandbox::new(&node)?;
+        let attachment = sandbox.attachment.interface("lo");
+        let ask = |operation: &str, more: Value| {
+            let mut conf = json!({ "cniVersion": version, "name": "cni-loopback", "type": "loopback" });
+            conf["prevResult"] = more;
+            meaning(&execute(node.netns(), &plugin, &attachment.env(operation), conf.to_string().as_bytes())?)
+        };
+        let result = ask("ADD", Value::Null).context(version)?;
+        let addresses = ["127.0.0.1/8", "::1/128"];
+        if version < "0.3.0" {
+            assert_eq!([&result["ip4"]["ip"], &result["ip6"]["ip"]], addresses);
+        } else {
+            assert_eq!([&result["ips"][0]["address"], &result["ips"][1]["address"]], addresses);
+            assert_eq!(result["interfaces"][0]["name"], "lo");
+            assert_eq!(result["interfaces"][0]["sandbox"], *attachment.netns.to_string_lossy());
+        }
+        ping::must_reach(&sandbox.netns, "127.0.0.1".parse()?).context(version)?;
+        ping::must_reach(&sandbox.netns, "::1".parse()?).context(version)?;
+        if version >= "0.4.0" {
+            ask("CHECK", result.clone()).context(version)?;
+            exec::tool_in(&sandbox.netns, "ip", &["link", "set", "lo", "down"])?;
+            let error = refused(ask("CHECK", result.clone()))?;
+            ensure!(error.msg.contains("lo is down"), "{error}");
+        }
+        ask("DEL", result).context(version)?;
     }
     Ok(())
 }

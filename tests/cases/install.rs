@@ -1,4 +1,6 @@
 //! What the agent puts onto its node for the container runtime, and what it takes back.
+#[path = "install_back.rs"]
+mod back;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -12,11 +14,14 @@ use serde_json::Value;
 use weft_tests::node::{Node, Settings};
 use weft_tests::pod::Pod;
 use weft_tests::runtime::Network;
-use weft_tests::{exec, kernel, need, wait};
+use weft_tests::{exec, need, wait};
 
 /// How long after it was touched a file may be as it should not be: the agent looks at once, and twice a second, but
 /// brings what it writes to the disk before anybody sees it, and that takes a second by itself on a disk that builds use.
 const SOON: Duration = Duration::from_secs(5);
+
+/// What is there where nobody has installed a plugin.
+const PLUGINS: [&str; 2] = ["loopback", "weft-cni"];
 
 /// A node whose agent serves a container runtime.
 struct Served {
@@ -86,7 +91,7 @@ fn names(directory: &Path) -> Result<Vec<String>> {
 #[test]
 fn a_runtime_joins_a_pod_by_what_the_agent_wrote() -> Result<()> {
     let served = Served::started()?;
-    assert_eq!(names(&served.bin)?, ["weft-cni"]);
+    assert_eq!(names(&served.bin)?, PLUGINS);
     assert_eq!(names(&served.conf)?, ["05-weft.conflist"]);
     assert_eq!(fs::metadata(served.plugin())?.permissions().mode() & 0o777, 0o755);
     assert_eq!(fs::metadata(served.conflist())?.permissions().mode() & 0o777, 0o644);
@@ -126,7 +131,7 @@ fn what_somebody_takes_away_or_alters_comes_back() -> Result<()> {
     fs::rename(&served.bin, served.node.dir().join("elsewhere"))?;
     fs::create_dir(&served.bin)?;
     served.wait_for(whole).context("a directory that was replaced")?;
-    assert_eq!(names(&served.bin)?, ["weft-cni"]);
+    served.wait_for(|served| names(&served.bin).is_ok_and(|names| names == PLUGINS))?;
     Ok(())
 }
 
@@ -163,7 +168,7 @@ fn the_files_stay_when_the_agent_stops_or_is_killed() -> Result<()> {
         fs::write(served.conf.join(".05-weft.conflist.new"), "half of it")?;
         fs::write(served.bin.join(".weft-cni.new"), "half of it")?;
         served.node.start_agent_as(&mut served.command()?)?;
-        served.wait_for(|served| names(&served.bin).is_ok_and(|names| names == ["weft-cni"]))?;
+        served.wait_for(|served| names(&served.bin).is_ok_and(|names| names == PLUGINS))?;
         served.wait_for(|served| names(&served.conf).is_ok_and(|names| names == ["05-weft.conflist"]))?;
         assert_eq!(fs::metadata(served.conflist())?.ino(), before, "what is right was written again");
     }
@@ -229,7 +234,7 @@ fn a_directory_of_another_user_gets_its_plugin_by_init() -> Result<()> {
     let done = exec::output(init.env_clear(), &[])?;
     ensure!(done.status.success(), "{}", done.complaint());
     assert_eq!(fs::read(served.plugin())?, fs::read(need::binary("weft-cni")?)?);
-    assert_eq!(names(&served.bin)?, ["weft-cni"]);
+    assert_eq!(names(&served.bin)?, PLUGINS);
     served.node.start_agent_as(&mut served.command()?)?;
     served.wait_for(|served| served.conflist().exists())?;
     assert_eq!(served.problems()?, "[]");
@@ -240,47 +245,6 @@ fn a_directory_of_another_user_gets_its_plugin_by_init() -> Result<()> {
     let checks = told["checks"].as_array().context("no checks")?;
     let directory = checks.iter().find(|check| check["what"] == "plugin directory").context("nothing of it")?;
     assert_eq!(directory["verdict"], "ok", "{directory}");
-    Ok(())
-}
-
-#[test]
-fn cleanup_takes_everything_back() -> Result<()> {
-    let served = Served::started()?;
-    let pod = served.node.pod()?;
-    fs::write(served.conf.join("10-other.conflist"), r#"{"name":"other","plugins":[{"type":"bridge"}]}"#)?;
-    served.node.stop_agent(Signal::SIGTERM)?;
-    let dirs = served.dirs();
-    let output = served.node.run_agent(&["cleanup", &dirs[0], &dirs[1]])?;
-    ensure!(output.status.success(), "{}", output.complaint());
-    assert_eq!(names(&served.bin)?, Vec::<String>::new());
-    assert_eq!(names(&served.conf)?, ["10-other.conflist"]);
-    assert!(!served.node.run_dir().exists() && !served.node.pins().exists());
-    assert_eq!(kernel::devices(served.node.netns())?, Vec::<String>::new());
-    drop(pod);
-    Ok(())
-}
-
-#[test]
-fn cleanup_leaves_what_leads_to_another_agent() -> Result<()> {
-    let (one, other) = (Served::started()?, Served::new()?);
-    let dirs = one.dirs();
-    let output = other.node.run_agent(&["cleanup", &dirs[0], &dirs[1]])?;
-    ensure!(output.status.success(), "{}", output.complaint());
-    assert!(one.conflist().exists() && one.plugin().exists());
-    Ok(())
-}
-
-#[test]
-fn cleanup_with_stay_waits_for_a_signal() -> Result<()> {
-    let served = Served::started()?;
-    served.node.stop_agent(Signal::SIGTERM)?;
-    let mut command = served.node.bare_agent_command()?;
-    command.args(["cleanup", "--stay"]).args(served.node.dir_flags()).args(served.dirs());
-    served.node.launch(&mut command)?;
-    served.wait_for(|served| served.node.agent_log().contains("waiting for a signal"))?;
-    assert!(names(&served.bin)?.is_empty() && names(&served.conf)?.is_empty());
-    let status = served.node.stop_agent(Signal::SIGTERM)?;
-    ensure!(status.success(), "it ended with {status}");
     Ok(())
 }
 

@@ -86,12 +86,14 @@ fn conditions(cluster: &Cluster, member: &Member) -> Result<Vec<String>> {
     Ok(conditions.iter().filter_map(|one| one["type"].as_str()).map(str::to_owned).collect())
 }
 
+/// Waits until the network is announced to the cluster, and installed for the runtime.
 fn announced(cluster: &Cluster, member: &Member) -> Result<()> {
     let up = || {
         let node = cluster.stored(member)?;
         Ok(node["status"]["conditions"].as_array().into_iter().flatten().any(|one| one["reason"] == "WeftIsUp"))
     };
-    wait::until("the network is announced", SOON, up).map(drop)
+    wait::until("the network is announced", SOON, up)?;
+    wait::until("the network is installed", SOON, || Ok(conflist(member).is_ok())).map(drop)
 }
 
 fn nothing_is_left(attach: Attach) -> Result<()> {

@@ -174,8 +174,14 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     fs::symlink_metadata(path).ok().map(of)
 }
 
+/// Whether both can be read, and hold the same.
+pub(super) fn is_copy(one: &Path, other: &Path) -> bool {
+    let files = File::open(one).and_then(|one| Ok((one, File::open(other)?)));
+    files.and_then(|(one, other)| same(one, other)).unwrap_or_default()
+}
+
 /// Whether both files hold the same.
-pub(super) fn same(mut one: File, mut other: File) -> io::Result<bool> {
+fn same(mut one: File, mut other: File) -> io::Result<bool> {
     const PIECE: u64 = 64 << 10;
     let (mut left, mut right) = (Vec::new(), Vec::new());
     loop {

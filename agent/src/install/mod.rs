@@ -2,6 +2,7 @@
 
 mod conflist;
 mod kept;
+mod plugins;
 mod removal;
 mod round;
 mod view;
@@ -18,8 +19,10 @@ use crate::inotify::{self, Events};
 use crate::run_dir::RunDir;
 use crate::text;
 
+use plugins::Plugins;
 use round::Round;
 
+pub(crate) use plugins::STAND_IN;
 pub(crate) use removal::remove;
 pub(crate) use round::rivals;
 pub(crate) use view::View;
@@ -29,24 +32,23 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// The plugin that came with this agent.
 pub(crate) fn source() -> PathBuf {
-    round::beside_us(conflist::PLUGIN)
+    plugins::source()
 }
 
 /// Puts the plugin in its place once, for one who may write where the agent may not: a directory of plugins often
 /// belongs to the user who packed them. A failure is for the agent to tell, whose own try comes next.
 pub(crate) fn put_plugin(directory: &Path) {
-    let mut plugin = round::plugin(directory);
-    plugin.sweep();
-    match plugin.restore() {
-        Ok(true) => log::info!("{} is written", plugin.path().display()),
-        Ok(false) => log::info!("{} is in its place", plugin.path().display()),
+    let mut plugins = Plugins::new(directory);
+    plugins.sweep();
+    match plugins.restore() {
+        Ok(()) => log::info!("{} is in its place", plugins.path().display()),
         Err(error) => log::warn!("{}", text::chain(&error)),
     }
 }
 
 /// Whether the plugin that came with this agent is in that directory, as it is to be.
 pub(crate) fn has_plugin(directory: &Path) -> bool {
-    round::plugin(directory).is_right().unwrap_or_default()
+    Plugins::new(directory).are_usable()
 }
 
 /// Keeps plugin and configuration in place for as long as the agent runs, and leaves them when it stops.

@@ -1,6 +1,6 @@
 //! Takes back what the agent has put onto its node for the container runtime.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use crate::config::InstallConfig;
 use crate::run_dir::RunDir;
 
 use super::conflist::{self, NAME, PLUGIN};
-use super::kept::{remedy, same};
-use super::round::beside_us;
+use super::kept::{is_copy, remedy};
+use super::plugins::{self, STAND_IN};
 
 /// A file that is ours could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +33,13 @@ pub(crate) fn remove(config: &InstallConfig, run_dir: &RunDir) -> Vec<RemovalErr
         condemned.extend(ours.then(|| draft(directory, NAME)));
     }
     if let Some(directory) = &config.bin_dir {
-        let plugin = directory.join(PLUGIN);
+        let [plugin, stand_in] = [PLUGIN, STAND_IN].map(|name| directory.join(name));
         let needed = config.conf_dir.as_deref().is_some_and(conflist::others_need_plugin)
             || (!ours && conflist.is_some_and(|path| path.exists()));
-        if !needed && (ours || is_our_copy(&plugin)) {
+        if !needed && (ours || is_copy(&plugin, &plugins::source())) {
+            if is_copy(&stand_in, &plugin) || is_copy(&stand_in, &plugins::source()) {
+                condemned.extend([draft(directory, STAND_IN), stand_in]);
+            }
             condemned.extend([draft(directory, PLUGIN), plugin]);
         }
     }
@@ -47,11 +50,6 @@ pub(crate) fn remove(config: &InstallConfig, run_dir: &RunDir) -> Vec<RemovalErr
         }
     }
     errors
-}
-
-fn is_our_copy(plugin: &Path) -> bool {
-    let files = File::open(plugin).and_then(|one| Ok((one, File::open(beside_us(PLUGIN))?)));
-    files.and_then(|(one, other)| same(one, other)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -72,6 +70,7 @@ mod tests {
             fs::create_dir(&conf).unwrap();
             let run_dir = RunDir::new(dir.path().join("run"));
             fs::write(bin.join(PLUGIN), "plugin").unwrap();
+            fs::write(bin.join(STAND_IN), "plugin").unwrap();
             fs::write(conf.join(NAME), conflist::text(&run_dir.socket())).unwrap();
             Self { config: InstallConfig { bin_dir: Some(bin), conf_dir: Some(conf) }, run_dir, dir }
         }
@@ -79,7 +78,9 @@ mod tests {
         fn left(&self) -> Vec<String> {
             let list = |name| fs::read_dir(self.dir.path().join(name)).unwrap();
             let names = list("bin").chain(list("net.d")).map(|entry| entry.unwrap().file_name());
-            names.map(|name| name.into_string().unwrap()).collect()
+            let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
         }
     }
 
@@ -92,11 +93,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plugin_of_that_name_that_is_not_ours_stays() {
+        let fixture = Fixture::new();
+        fs::write(fixture.dir.path().join("bin").join(STAND_IN), "another").unwrap();
+        assert!(remove(&fixture.config, &fixture.run_dir).is_empty());
+        assert_eq!(fixture.left(), [STAND_IN]);
+    }
+
+    #[test]
     fn what_leads_to_another_agent_stays() {
         let fixture = Fixture::new();
         let other = RunDir::new(fixture.dir.path().join("other"));
         assert!(remove(&fixture.config, &other).is_empty());
-        assert_eq!(fixture.left(), [PLUGIN, NAME]);
+        assert_eq!(fixture.left(), [NAME, STAND_IN, PLUGIN]);
     }
 
     #[test]
@@ -105,6 +114,6 @@ mod tests {
         let chained = r#"{"name":"x","plugins":[{"type":"bridge"},{"type":"weft-cni"}]}"#;
         fs::write(fixture.dir.path().join("net.d/10-chained.conflist"), chained).unwrap();
         assert!(remove(&fixture.config, &fixture.run_dir).is_empty());
-        assert_eq!(fixture.left(), [PLUGIN, "10-chained.conflist"]);
+        assert_eq!(fixture.left(), ["10-chained.conflist", STAND_IN, PLUGIN]);
     }
 }

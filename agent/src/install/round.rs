@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use crate::config::InstallConfig;
 use crate::text;
 
-use super::conflist::{self, NAME, PLUGIN};
+use super::conflist::{self, NAME};
 use super::kept::{Content, Kept, Stamp, stamp};
+use super::plugins::Plugins;
 use super::view::Findings;
 
 /// Somebody who undoes our work more often than that within [`PERIOD`] means it.
@@ -19,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(20);
 /// What is kept, and what was found of it.
 #[derive(Debug)]
 pub(super) struct Round {
-    plugin: Option<Kept>,
+    plugins: Option<Plugins>,
     conflist: Option<Kept>,
     conf_dir: Option<PathBuf>,
     swept: bool,
@@ -34,7 +35,7 @@ impl Round {
     pub(super) fn new(config: &InstallConfig, socket: &Path) -> Self {
         let conflist = |directory: &PathBuf| Kept::new(directory, NAME, Content::Text(conflist::text(socket)), 0o644);
         Self {
-            plugin: config.bin_dir.as_deref().map(plugin),
+            plugins: config.bin_dir.as_deref().map(Plugins::new),
             conflist: config.conf_dir.as_ref().map(conflist),
             conf_dir: config.conf_dir.clone(),
             swept: false,
@@ -47,21 +48,18 @@ impl Round {
     /// Puts right what is not; the configuration last, and only once the agent serves.
     pub(super) fn settle(&mut self, ready: bool) -> Findings {
         if !self.swept {
-            self.plugin.iter().chain(&self.conflist).for_each(Kept::sweep);
+            self.plugins.iter().for_each(Plugins::sweep);
+            self.conflist.iter().for_each(Kept::sweep);
             self.swept = true;
         }
         let mut problems = Vec::new();
         let mut complete = true;
-        if let Some(plugin) = &mut self.plugin {
-            match plugin.restore() {
-                Ok(true) => log::info!("{} is written", plugin.path().display()),
-                Ok(false) => {}
-                Err(error) => {
-                    // An older one in its place serves as well.
-                    complete = plugin.path().exists();
-                    problems.push(text::chain(&error));
-                }
-            }
+        if let Some(plugins) = &mut self.plugins
+            && let Err(error) = plugins.restore()
+        {
+            // An older one in its place serves as well.
+            complete = plugins.path().exists();
+            problems.push(text::chain(&error));
         }
         let mut written = None;
         if let Some(conflist) = self.conflist.as_mut().filter(|_| ready && complete) {
@@ -85,11 +83,6 @@ impl Round {
         }
         &self.rivals
     }
-}
-
-/// The plugin that came with this program, as it is to be in a directory of the node's.
-pub(super) fn plugin(directory: &Path) -> Kept {
-    Kept::new(directory, PLUGIN, Content::File(beside_us(PLUGIN)), 0o755)
 }
 
 /// Sentences about files that a runtime reads before ours.
@@ -121,12 +114,6 @@ fn keep(conflist: &mut Kept, writes: &mut VecDeque<Instant>) -> Result<(), Strin
     }
 }
 
-/// A program that came with this one.
-pub(super) fn beside_us(name: &str) -> PathBuf {
-    let directory = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    directory.unwrap_or_else(|| PathBuf::from("/bin")).join(name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -137,7 +124,7 @@ mod tests {
         fs::write(dir.join("source"), "plugin").unwrap();
         let config = InstallConfig { bin_dir: Some(dir.join("bin")), conf_dir: Some(dir.join("net.d")) };
         let mut round = Round::new(&config, Path::new("/run/weft/agent.sock"));
-        round.plugin = Some(Kept::new(&dir.join("bin"), PLUGIN, Content::File(dir.join("source")), 0o755));
+        round.plugins = Some(Plugins::of(&dir.join("bin"), &dir.join("source")));
         round
     }
 

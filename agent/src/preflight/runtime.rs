@@ -44,15 +44,11 @@ fn plugins(path: &Path) -> Check {
     }
 }
 
-/// Not ours, and without it containerd starts no pod at all, whatever the network.
+/// Without it containerd starts no pod at all, whatever the network.
 fn loopback(plugins: &Path) -> Check {
-    const WHAT: &str = "loopback plugin";
-    if plugins.join("loopback").exists() {
-        return Check::ok(WHAT, plugins.join("loopback").display().to_string());
-    }
-    let remedy = "containerd starts no pod without it: install the package kubernetes-cni, or set \
-                  use_internal_loopback = true in containerd 2; CRI-O does without";
-    Check::degraded(WHAT, "absent", remedy)
+    let path = plugins.join(install::STAND_IN);
+    let found = if path.exists() { path.display().to_string() } else { "absent, weft-cni stands in".to_owned() };
+    Check::ok("loopback plugin", found)
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written.

@@ -61,6 +61,16 @@ fn version_is_echoed_whether_supported_or_not() {
     }
 }
 
+#[test]
+fn loopback_asks_no_agent() {
+    for operation in ["DEL", "GC", "STATUS"] {
+        let outcome = call(operation, &[], &nowhere(&json!({"type": "loopback"})));
+        assert_eq!(outcome, Outcome { output: Vec::new(), success: true }, "{operation}");
+    }
+    let error = refused(&call("ADD", &[], &nowhere(&json!({"type": "loopback"}))));
+    assert!(error.msg.contains("CNI_NETNS"), "{error:?}");
+}
+
 /// Operation, variables, input; code and part of the message.
 type Mistake<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<u8>, u32, &'a str);
 

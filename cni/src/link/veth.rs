@@ -106,7 +106,7 @@ pub(super) fn set_up(ifindex: u32) -> [Request; 2] {
 }
 
 /// Request that brings a link up.
-pub(super) fn up(ifindex: u32) -> Request {
+pub(crate) fn up(ifindex: u32) -> Request {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     message.header.flags = LinkFlags::Up;

@@ -112,6 +112,11 @@ impl NetConf {
         Ok(Self { version, name, agent_socket: socket.into(), ipam, object })
     }
 
+    /// Whether `type` says so.
+    pub(crate) fn is_of_type(&self, name: &str) -> bool {
+        self.object.get("type").is_some_and(|found| found == name)
+    }
+
     /// Refuses a key that looks like one of ours, written wrong.
     pub(crate) fn check_keys(&self) -> Result<(), ConfError> {
         for found in self.object.keys().filter(|key| !KNOWN_KEYS.contains(&key.as_str())) {

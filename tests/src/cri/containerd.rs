@@ -54,7 +54,9 @@ impl Containerd {
         let (bin, net) = (dir.join("bin"), dir.join("net.d"));
         fs::create_dir_all(&bin).context("make a plugin directory")?;
         fs::create_dir_all(&net).context("make a network directory")?;
-        for plugin in plugins {
+        // containerd brings `lo` up by a plugin.
+        let loopback = need::reference_plugin("loopback")?;
+        for plugin in plugins.iter().chain([&loopback]) {
             symlink(plugin, bin.join(plugin.file_name().context("a plugin has a name")?))
                 .context("install a plugin")?;
         }
@@ -69,11 +71,6 @@ impl Containerd {
         }
         for needed in [dir, bin, net] {
             fs::create_dir_all(needed).with_context(|| format!("make {}", needed.display()))?;
-        }
-        // containerd brings `lo` up by a plugin.
-        let loopback = bin.join("loopback");
-        if !loopback.exists() {
-            symlink(need::reference_plugin("loopback")?, loopback).context("install a plugin")?;
         }
         fs::write(dir.join("config.toml"), config(dir, bin, net)).context("configure containerd")?;
         // One that was killed has left its socket.
