@@ -227,10 +227,17 @@ fn limit_of(bandwidth: Bandwidth, direction: Direction) -> Option<RateLimit> {
     }
 }
 
+/// The burst where nobody asks for one, as nanoseconds of the rate: the processors of virtual machines are taken away for
+/// 5 to 20 ms at a time, and what a timer is late beyond the burst is lost to the pod.
+const USUAL_BURST_NS: u64 = 20_000_000;
+
 /// The limit as the programs are told it; a burst that is too small to hold the rate is made larger.
 fn told(asked: RateLimit, mtu: u32, before: Limit) -> Limit {
     let limit = Limit { rate: (asked.rate / 8).max(1), ..before };
-    let burst = limit.time_ns((asked.burst / 8).min(u64::MAX / 1_000_000_000));
+    let burst = match asked.burst {
+        0 => USUAL_BURST_NS,
+        bits => limit.time_ns((bits / 8).min(u64::MAX / 1_000_000_000)),
+    };
     Limit { credit_ns: burst.max(limit.least_burst_ns(mtu.into())), ..limit }
 }
 
@@ -255,7 +262,7 @@ mod tests {
     fn a_burst_is_told_as_time_and_never_too_small_to_hold_the_rate() {
         let tell = |rate, burst| told(RateLimit { rate, burst }, 1500, Limit::default());
         // 10 Mbit/s: 5 ms are 6250 bytes, 4 packets 6000.
-        assert_eq!((tell(10_000_000, 0).rate, tell(10_000_000, 0).credit_ns), (1_250_000, 5_000_000));
+        assert_eq!((tell(10_000_000, 0).rate, tell(10_000_000, 0).credit_ns), (1_250_000, 20_000_000));
         assert_eq!(tell(10_000_000, 8).credit_ns, 5_000_000);
         assert_eq!(tell(10_000_000, 10_000_000).credit_ns, 1_000_000_000);
         assert_eq!(tell(1_000_000, 0).credit_ns, 48_000_000);
