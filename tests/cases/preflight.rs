@@ -132,6 +132,23 @@ fn what_is_read_only_costs_what_the_report_says() -> Result<()> {
 }
 
 #[test]
+fn a_loopback_that_nobody_can_bring_is_named() -> Result<()> {
+    let node = Node::without_agent(Settings::new(None))?;
+    let plugins = node.dir().join("plugins");
+    fs::create_dir(&plugins)?;
+    let dir = plugins.display();
+    let read_only = format!("mount --bind {dir} {dir}; mount -o remount,bind,ro {dir}");
+    for (script, verdict, part) in [("true", "ok", "weft-cni stands in"), (&read_only, "degraded", "kubernetes-cni")] {
+        let mut command = mounted(&node, script, &[&format!("--cni-bin-dir={dir}"), "preflight", "-o", "json"])?;
+        let output = node.netns().enter(|| exec::output(&mut command, &[]))??;
+        let report: Value = serde_json::from_slice(&output.stdout).with_context(|| output.complaint())?;
+        let loopback = check(&report, "loopback plugin")?;
+        assert!(loopback["verdict"] == verdict && loopback.to_string().contains(part), "{script}: {loopback}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_missing_bpf_filesystem_is_named_and_init_mounts_it() -> Result<()> {
     let mut settings = Settings::new(None);
     settings.mounts_bpffs = false;

@@ -44,11 +44,19 @@ fn plugins(path: &Path) -> Check {
     }
 }
 
-/// Without it containerd starts no pod at all, whatever the network.
+/// Without it containerd starts no pod at all, whatever the network; weft-cni stands in where it can be put.
 fn loopback(plugins: &Path) -> Check {
+    const WHAT: &str = "loopback plugin";
     let path = plugins.join(install::STAND_IN);
-    let found = if path.exists() { path.display().to_string() } else { "absent, weft-cni stands in".to_owned() };
-    Check::ok("loopback plugin", found)
+    if path.exists() {
+        return Check::ok(WHAT, path.display().to_string());
+    }
+    if directory(WHAT, plugins, "cni-bin-dir").verdict == Verdict::Ok {
+        return Check::ok(WHAT, "absent, weft-cni stands in");
+    }
+    let remedy = "containerd starts no pod without it: install the package kubernetes-cni, or set \
+                  use_internal_loopback = true in containerd 2; CRI-O does without";
+    Check::degraded(WHAT, "absent", remedy)
 }
 
 /// Whether the directory, or the nearest one above it that exists, can be written.
