@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::api::{App, serve_health, serve_socket};
 use crate::cluster::{Ranges, become_ready, follow_limits, follow_proxy, local_to, spare_unmanaged};
@@ -39,6 +39,8 @@ pub use error::StartError;
 
 /// How often records and kernel are compared while nothing happens.
 const RECONCILE: Duration = Duration::from_secs(30);
+/// How long after a pod's interface vanished they are compared, so that all that vanish together share one round.
+const SETTLE: Duration = Duration::from_millis(500);
 /// How long requests may take to end after the agent was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -253,9 +255,15 @@ async fn keep_whole(app: Rc<App<Host>>, mut stopping: watch::Receiver<bool>) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once, and the start has just done it.
     rounds.tick().await;
+    let node = app.endpoints.kernel().node.clone();
+    let lost = async || {
+        node.lost_link().await;
+        sleep(SETTLE).await;
+    };
     loop {
         tokio::select! {
             _ = rounds.tick() => app.endpoints.reconcile().await,
+            () = lost() => app.endpoints.reconcile().await,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
     }

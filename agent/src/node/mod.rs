@@ -95,7 +95,7 @@ impl Node {
     /// # Errors
     /// No socket or thread is to be had.
     pub fn open(group: u32, expedite: &Expedite, proc_dir: &Path) -> Result<Self, NodeError> {
-        let removal = Arc::new(Removal::start(group | 1, expedite)?);
+        let removal = Arc::new(Removal::start(group, expedite)?);
         let sysctls = Sysctls::below(proc_dir);
         Ok(Self { group, worker: Worker::start()?, removal, sysctls, pools: Arc::default(), unlisted: Arc::default() })
     }
@@ -169,6 +169,11 @@ impl Node {
             Some(link) if link.is_host_end(self.group) => self.removal.remove(link.index, name).await,
             Some(_) => Err(NodeError::NotOurs { name: name.to_owned() }),
         }
+    }
+
+    /// Returns when the host end of a pod has gone that nobody here removed; at once if one went since the last call.
+    pub async fn lost_link(&self) {
+        self.removal.lost().await;
     }
 
     /// The relay, while it is there.

@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::error::{is, unless_gone};
+use super::links::Link;
 use super::netlink::{LINKS, Socket};
 use super::rcu::{Expedite, Window};
 use super::{NodeError, links};
@@ -31,6 +33,16 @@ type Answer = Result<(), Arc<io::Error>>;
 pub(super) struct Removal {
     queue: Sender<u32>,
     waiting: Arc<Waiting>,
+    lost: Arc<Notify>,
+}
+
+/// Hears of links that go.
+struct Listener {
+    events: Socket,
+    /// Host ends in it were not condemned: whoever removed them is somebody else.
+    group: u32,
+    waiting: Arc<Waiting>,
+    lost: Arc<Notify>,
 }
 
 /// Who waits for which link, by its index.
@@ -45,19 +57,17 @@ struct Callers {
 }
 
 impl Removal {
-    /// Starts the threads in the caller's network namespace. Links that go are moved to the `condemned` group first.
-    pub(super) fn start(condemned: u32, expedite: &Expedite) -> Result<Self, NodeError> {
+    /// Starts the threads in the caller's network namespace. Links that go are moved to the group above first.
+    pub(super) fn start(group: u32, expedite: &Expedite) -> Result<Self, NodeError> {
         let open = |call| move |source| NodeError::Open { call, source };
-        let waiting = Arc::new(Waiting::default());
+        let condemned = group | 1;
+        let (waiting, lost) = (Arc::new(Waiting::default()), Arc::new(Notify::new()));
         let (queue, removals) = mpsc::channel();
         let removals = Arc::new(Mutex::new(removals));
 
-        let mut events = Socket::open_events(LINKS).map_err(open("socket"))?;
-        let listener = Arc::clone(&waiting);
-        thread::Builder::new()
-            .name("weft-links".to_owned())
-            .spawn(move || listen(&mut events, &listener))
-            .map_err(open("clone"))?;
+        let events = Socket::open_events(LINKS).map_err(open("socket"))?;
+        let listener = Listener { events, group, waiting: Arc::clone(&waiting), lost: Arc::clone(&lost) };
+        thread::Builder::new().name("weft-links".to_owned()).spawn(move || listener.listen()).map_err(open("clone"))?;
         for _ in 0..THREADS {
             let mut socket = Socket::open().map_err(open("socket"))?;
             let (removals, waiting, expedite) = (Arc::clone(&removals), Arc::clone(&waiting), expedite.clone());
@@ -70,7 +80,7 @@ impl Removal {
                 })
                 .map_err(open("clone"))?;
         }
-        Ok(Self { queue, waiting })
+        Ok(Self { queue, waiting, lost })
     }
 
     /// Removes a link, and returns when nobody can see it any more.
@@ -87,6 +97,12 @@ impl Removal {
         }
         let answer = answer.await.map_err(|_| NodeError::Stopped)?;
         answer.map_err(|source| NodeError::Remove { name: name.to_owned(), source })
+    }
+
+    /// Returns when a host end has gone that nothing here removed, as when a pod's namespace vanishes; at once if one
+    /// went since the last call.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
     }
 
     /// Whether the link is being removed.
@@ -145,28 +161,42 @@ fn remove(socket: &mut Socket, condemned: u32, expedite: &Expedite, waiting: &Wa
     }
 }
 
-/// Answers for every link that the kernel says is gone. Should it not get through, the request's own answer does it.
-fn listen(events: &mut Socket, waiting: &Waiting) {
-    loop {
-        let heard = events.receive(|message| {
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) = message?.payload
-                // A link that leaves a bridge is told of in the bridge's family.
-                && link.header.interface_family == AddressFamily::Unspec
-            {
-                waiting.answer(link.header.index, &Ok(()));
-            }
-            Ok(())
-        });
-        match heard {
-            Ok(()) => {}
-            // Too much happened at once, or something that is not understood.
-            Err(error) if error.kind() == io::ErrorKind::Other || is(&error, Errno::ENOBUFS) => {
-                log::debug!("link events: {error}");
-            }
-            Err(error) => {
-                log::warn!("link events are lost, removing pods takes 20 ms more from now on: {error}");
-                return;
+impl Listener {
+    /// Answers for every link that the kernel says is gone. Should it not get through, the request's own answer does
+    /// it.
+    fn listen(self) {
+        let Self { mut events, group, waiting, lost } = self;
+        loop {
+            let heard = events.receive(|message| {
+                if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) = message?.payload
+                    // A link that leaves a bridge is told of in the bridge's family.
+                    && link.header.interface_family == AddressFamily::Unspec
+                {
+                    waiting.answer(link.header.index, &Ok(()));
+                    if is_missed(link, group) {
+                        lost.notify_one();
+                    }
+                }
+                Ok(())
+            });
+            match heard {
+                Ok(()) => {}
+                // Too much happened at once, or something that is not understood.
+                Err(error) if error.kind() == io::ErrorKind::Other || is(&error, Errno::ENOBUFS) => {
+                    log::debug!("link events: {error}");
+                    lost.notify_one();
+                }
+                Err(error) => {
+                    log::warn!("link events are lost, removing pods takes 20 ms more from now on: {error}");
+                    return;
+                }
             }
         }
     }
+}
+
+/// Whether it was a host end that nobody had condemned.
+fn is_missed(link: LinkMessage, group: u32) -> bool {
+    let link = Link::from(link);
+    link.group == group && link.is_host_end(group)
 }
