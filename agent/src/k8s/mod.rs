@@ -13,6 +13,7 @@ mod report;
 mod service;
 #[cfg(test)]
 mod tests;
+mod unhurried;
 mod view;
 
 use std::rc::Rc;
