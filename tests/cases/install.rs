@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use weft_tests::node::{Node, Settings};
+use weft_tests::node::{GRANTED, Node, Settings};
 use weft_tests::pod::Pod;
 use weft_tests::runtime::Network;
 use weft_tests::{exec, need, wait};
@@ -219,7 +219,7 @@ fn directories_that_cannot_be_written_are_named() -> Result<()> {
 
 #[test]
 fn a_directory_of_another_user_gets_its_plugin_by_init() -> Result<()> {
-    let served = Served::with(Settings::new(None).capabilities(&["net_admin", "bpf", "perfmon", "net_raw"]))?;
+    let served = Served::with(Settings::new(None).capabilities(&GRANTED))?;
     fs::create_dir_all(&served.bin)?;
     chown(&served.bin, Some(1001), Some(1001))?;
     served.node.start_agent_as(&mut served.command()?)?;

@@ -4,18 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::cluster::Cluster;
+use weft_tests::cluster::{Cluster, SOON};
 use weft_tests::fabric::{Layout, Routing};
 use weft_tests::netns::Netns;
-use weft_tests::node::{Attach, Family, Node, bounded};
+use weft_tests::node::{Attach, Family, GRANTED, Node, bounded};
 use weft_tests::proxy::{Mode, Site};
 use weft_tests::{exec, site, wait};
-
-/// What the `DaemonSet` grants.
-const GRANTED: [&str; 4] = ["bpf", "net_admin", "net_raw", "perfmon"];
 
 fn must_be(netns: &Netns, mode: &str, evidence: &[&str]) -> Result<()> {
     let found = netns.enter(weft_agent::node::proxy)?;
@@ -76,14 +72,15 @@ fn a_kube_proxy_that_comes_after_an_agent_of_few_rights_is_found() -> Result<()>
     limited.args(command.get_args()).args(node.dir_flags()).current_dir("/").env_clear();
     limited.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
     node.start_agent_as(&mut limited)?;
-    let found = |mode: &str, limit: Duration| {
+    // The agent looks every five seconds.
+    let found = |mode: &str| {
         let status = || -> Result<serde_json::Value> { Ok(node.api("GET", "/v1/status", None)?.json["proxy"].clone()) };
-        wait::until("the mode is told", limit, || Ok(status()?["mode"] == mode))
+        wait::until("the mode is told", 2 * SOON, || Ok(status()?["mode"] == mode))
             .with_context(|| format!("{mode} is due: {:?}", status()))
     };
-    found("none", Duration::from_secs(2))?;
+    found("none")?;
     Mode::Iptables.apply(node.netns(), node_site(Family::V4), &[])?;
-    found("iptables", Duration::from_secs(7))?;
+    found("iptables")?;
     let shown = node.weft(&["status"])?.text();
     ensure!(shown.contains("kube-proxy, iptables"), "{shown}");
     Ok(())
@@ -109,8 +106,7 @@ fn services_that_ipvs_gives_a_node_are_no_addresses_of_its_ports() -> Result<()>
         Ok(entries.iter().filter_map(|entry| entry["address"].as_str()).map(str::to_owned).collect())
     };
     let own = || Ok(known()?.iter().any(|address| address == "192.0.2.77"));
-    wait::until("the node's address is known", Duration::from_secs(5), own)
-        .with_context(|| format!("{:?}", known()))?;
+    wait::until("the node's address is known", SOON, own).with_context(|| format!("{:?}", known()))?;
     let services = |address: &String| ["10.96.0.10", "fd00:10:96::a"].contains(&address.as_str());
     ensure!(!known()?.iter().any(services), "{:?}", known()?);
     Ok(())

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use weft_agent::config::{self, Command, Setting};
 use weft_tests::manifest::{self, Chart, object};
 use weft_tests::need;
+use weft_tests::node::GRANTED;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CHECKSUM: &str = "weft.dev/config-checksum";
@@ -219,11 +220,7 @@ fn containers_get_what_they_name_and_no_more() -> Result<()> {
     let daemon_set = object(&objects, "DaemonSet", "weft")?;
     let agent = &daemon_set["spec"]["template"]["spec"]["containers"][0];
     let granted = &agent["securityContext"]["capabilities"]["add"];
-    assert_eq!(
-        *granted,
-        json!(["BPF", "NET_ADMIN", "NET_RAW", "PERFMON"]),
-        "see tests/cases/preflight.rs for their use"
-    );
+    assert_eq!(*granted, json!(GRANTED.map(str::to_uppercase)), "see tests/cases/preflight.rs for their use");
     let update = &daemon_set["spec"]["updateStrategy"]["rollingUpdate"];
     assert!(update["maxUnavailable"].as_str().is_some_and(|share| share.ends_with('%')), "{update}");
     assert!(agent["resources"]["requests"]["memory"].is_string(), "{agent}");

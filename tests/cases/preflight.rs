@@ -5,12 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weft_tests::node::{Family, Node, Settings};
+use weft_tests::node::{Family, GRANTED, Node, Settings};
 use weft_tests::traffic::ping;
 use weft_tests::{exec, kernel, need};
-
-/// What the agent's container is granted.
-const GRANTED: [&str; 4] = ["net_admin", "bpf", "perfmon", "net_raw"];
 
 fn without(name: &str) -> Vec<&'static str> {
     GRANTED.into_iter().filter(|granted| *granted != name).collect()

@@ -27,7 +27,7 @@ use crate::site::Site;
 use crate::wait;
 
 pub use family::Family;
-pub use settings::{Attach, Joined, POOLS, Settings};
+pub use settings::{Attach, GRANTED, Joined, POOLS, Settings};
 pub use uplink::Uplink;
 
 /// A node and what runs on it; everything of it is gone when it is dropped.

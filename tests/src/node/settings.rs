@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What the manifests grant the agent's container, as `setpriv(1)` writes it.
+pub const GRANTED: [&str; 4] = ["bpf", "net_admin", "net_raw", "perfmon"];
+
 /// How programs get onto devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
