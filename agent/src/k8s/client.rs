@@ -21,7 +21,6 @@ use crate::config::KubernetesConfig;
 
 use super::K8sError;
 use super::error::QUIET;
-use super::unhurried::Unhurried;
 
 /// How long an answer may take to begin. A busy server needs ten seconds.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -39,8 +38,6 @@ pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_secs(5))
     .without_max_times()
     .with_jitter();
-/// How long what a watch tells is left with the kernel once all before it was read.
-const PAUSE: Duration = Duration::from_millis(50);
 /// The longest wait after a watch that was granted.
 const BRIEF: Duration = Duration::from_secs(1);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("weft-agent/", env!("CARGO_PKG_VERSION")));
@@ -67,7 +64,7 @@ impl ApiServer {
         let server = Arc::clone(self);
         let send = move |request| {
             let server = Arc::clone(&server);
-            async move { server.send(request, Duration::ZERO).await }
+            async move { server.send(request).await }
         };
         Client::new(service_fn(send), "default")
     }
@@ -93,8 +90,7 @@ impl ApiServer {
             let (server, granted, stands) = (Arc::clone(&server), Arc::clone(&granted), Arc::clone(&stands));
             async move {
                 sleep_until(at).await;
-                let pause = if watch { PAUSE } else { Duration::ZERO };
-                let response = server.send(request, pause).await?;
+                let response = server.send(request).await?;
                 if watch && response.status().is_success() {
                     stands.store(true, Ordering::Relaxed);
                     granted.notify_one();
@@ -107,18 +103,14 @@ impl ApiServer {
 
     /// Token and CA are read anew each time, so a rotated one is used at once; requests are few, and to read two small
     /// files in memory costs less than to know when they change.
-    async fn send(
-        &self,
-        mut request: Request<Body>,
-        pause: Duration,
-    ) -> Result<Response<TimeoutBody<Unhurried<Body>>>, K8sError> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<TimeoutBody<Body>>, K8sError> {
         request.headers_mut().insert(USER_AGENT, AGENT);
         if let Some(token) = self.token()? {
             request.headers_mut().insert(AUTHORIZATION, token);
         }
         let answer = timeout(ANSWER, self.trusting()?.send(request)).await;
         let response = answer.map_err(|_| K8sError::Silent { seconds: ANSWER.as_secs() })??;
-        Ok(response.map(|body| TimeoutBody::new(QUIET, Unhurried::new(body, pause))))
+        Ok(response.map(|body| TimeoutBody::new(QUIET, body)))
     }
 
     fn encrypted(&self) -> bool {

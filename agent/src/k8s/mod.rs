@@ -13,7 +13,6 @@ mod report;
 mod service;
 #[cfg(test)]
 mod tests;
-mod unhurried;
 mod view;
 
 use std::rc::Rc;
