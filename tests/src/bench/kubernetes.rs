@@ -147,16 +147,20 @@ fn many(bench: &Bench, figures: &mut Figures) -> Result<()> {
     figures.note("the most while it learnt of them", peak(pid)?, "MiB");
 
     let stop = AtomicBool::new(false);
-    let (used, beats) = thread::scope(|scope| {
+    let (used, beats, late) = thread::scope(|scope| {
         let beats = scope.spawn(|| beat(&cluster, &stop));
         // The first beats are still to be got used to.
         thread::sleep(Duration::from_secs(1));
         let before = processor_time(pid)?;
         thread::sleep(Duration::from_secs(seconds));
         let used = processor_time(pid)?.saturating_sub(before);
+        // Whoever has not read what came has saved nothing.
+        cluster.server().put(large_node(NODES_OF_MANY))?;
+        let known = || Ok(cluster::peers(member)?.len() > all);
+        let late = wait::until("a node more is known beside the heartbeats", PATIENCE, known);
         stop.store(true, Ordering::Relaxed);
         let beats = beats.join().map_err(|_| anyhow::anyhow!("the heartbeats panicked"))??;
-        anyhow::Ok((used, beats))
+        anyhow::Ok((used, beats, late?))
     })?;
     let rate = number(beats.into()) / number(seconds + 1);
     // An unoptimised server does not tell of all in time: each heartbeat costs the agent the same.
@@ -164,6 +168,7 @@ fn many(bench: &Bench, figures: &mut Figures) -> Result<()> {
     let name = format!("processor time at {BEATS_A_SECOND} heartbeats a second");
     figures.aim(name, share, "ms/s", Target::AtMost(10.0));
     figures.note("heartbeats a second that came for this", rate, "");
+    figures.note("a node more is known beside them after", millis(late), "ms");
     figures.note(format!("RSS after {beats} heartbeats"), resident(pid)?, "MiB");
     Ok(())
 }
