@@ -52,7 +52,6 @@ const PARTS: [(&str, Break); 16] = [
     ("the IPv6 neighbour", |_, pod| inside(pod, "neigh del fe80::1 dev eth0")),
     ("the interface's state", |_, pod| inside(pod, "link set eth0 down")),
     ("the interface's MAC", |_, pod| inside(pod, "link set eth0 address 02:00:00:00:00:77")),
-    ("the interface", |_, pod| inside(pod, "link del eth0")),
     ("the host route", |node, pod| outside(node, &format!("route del {}/32", pod.address(Family::V4)?))),
     ("the IPv6 host route", |node, pod| outside(node, &format!("route del {}/128", pod.address(Family::V6)?))),
     ("the IPv4 map entry", |node, pod| forget_entry(node, pod, Family::V4)),
@@ -60,6 +59,8 @@ const PARTS: [(&str, Break); 16] = [
     ("from_pod", |node, pod| detach(node, pod, "ingress")),
     ("to_pod", |node, pod| detach(node, pod, "egress")),
     ("the host end's state", |node, pod| outside(node, &format!("link set {} down", pod.host_ifname()?))),
+    // Last: the agent looks at every pod soon after, and mends.
+    ("the interface", |_, pod| inside(pod, "link del eth0")),
 ];
 
 fn check_passes_on_a_whole_pod_and_finds_every_missing_part(attach: Attach) -> Result<()> {
