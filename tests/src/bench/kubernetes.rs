@@ -147,8 +147,8 @@ fn many(bench: &Bench, figures: &mut Figures) -> Result<()> {
     figures.note("the most while it learnt of them", peak(pid)?, "MiB");
 
     let stop = AtomicBool::new(false);
-    let (used, beats, late) = thread::scope(|scope| {
-        let beats = scope.spawn(|| beat(&cluster, &stop));
+    let (used, beats, told, late) = thread::scope(|scope| {
+        let (started, beats) = (Instant::now(), scope.spawn(|| beat(&cluster, &stop)));
         // The first beats are still to be got used to.
         thread::sleep(Duration::from_secs(1));
         let before = processor_time(pid)?;
@@ -160,9 +160,9 @@ fn many(bench: &Bench, figures: &mut Figures) -> Result<()> {
         let late = wait::until("a node more is known beside the heartbeats", PATIENCE, known);
         stop.store(true, Ordering::Relaxed);
         let beats = beats.join().map_err(|_| anyhow::anyhow!("the heartbeats panicked"))??;
-        anyhow::Ok((used, beats, late?))
+        anyhow::Ok((used, beats, started.elapsed(), late?))
     })?;
-    let rate = number(beats.into()) / number(seconds + 1);
+    let rate = number(beats.into()) / told.as_secs_f64();
     // An unoptimised server does not tell of all in time: each heartbeat costs the agent the same.
     let share = millis(used) / number(seconds) * f64::from(BEATS_A_SECOND) / rate;
     let name = format!("processor time at {BEATS_A_SECOND} heartbeats a second");
