@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::cluster::{Cluster, SOON};
@@ -72,15 +73,15 @@ fn a_kube_proxy_that_comes_after_an_agent_of_few_rights_is_found() -> Result<()>
     limited.args(command.get_args()).args(node.dir_flags()).current_dir("/").env_clear();
     limited.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
     node.start_agent_as(&mut limited)?;
-    // The agent looks every five seconds.
-    let found = |mode: &str| {
+    let found = |mode: &str, limit: Duration| {
         let status = || -> Result<serde_json::Value> { Ok(node.api("GET", "/v1/status", None)?.json["proxy"].clone()) };
-        wait::until("the mode is told", 2 * SOON, || Ok(status()?["mode"] == mode))
+        wait::until("the mode is told", limit, || Ok(status()?["mode"] == mode))
             .with_context(|| format!("{mode} is due: {:?}", status()))
     };
-    found("none")?;
+    found("none", Duration::from_secs(2))?;
     Mode::Iptables.apply(node.netns(), node_site(Family::V4), &[])?;
-    found("iptables")?;
+    // The agent looks every five seconds.
+    found("iptables", Duration::from_secs(7))?;
     let shown = node.weft(&["status"])?.text();
     ensure!(shown.contains("kube-proxy, iptables"), "{shown}");
     Ok(())
